@@ -1,0 +1,70 @@
+"""Names are functions of intent: the same intent gives the same name, so that a repeated create finds its own work (F28, F45).
+
+SageMaker's create calls take no idempotency token; a name is the only one there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+MODEL_PATTERN = r"^[a-z][a-z0-9]{0,15}(-[a-z0-9]{1,15}){0,2}$"
+MODEL_LENGTH = 20
+COLOURS = ("blue", "green")
+
+
+def digest(*parts: Any) -> str:
+    """Return 12 hex characters of the SHA-256 of `parts` as canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def valid_model(name: str) -> bool:
+    """Say whether `name` may name a model: lower case, digits and single hyphens, at most 20 characters."""
+    return len(name) <= MODEL_LENGTH and re.match(MODEL_PATTERN, name) is not None
+
+
+def run_id(model: str, *reasons: str) -> str:
+    """Return the id of the run that answers exactly these reasons of a model."""
+    return "r" + digest(model, sorted(reasons))
+
+
+def base(stack: str, model: str) -> str:
+    """Return the name of a model's package group and of its endpoint, and the prefix of all else it has."""
+    return f"{stack}-{model}"
+
+
+def job(stack: str, model: str, run: str, purpose: str = "") -> str:
+    """Return the name of a training (no purpose), transform or processing job of a run."""
+    return "-".join(filter(None, (base(stack, model), run, purpose)))
+
+
+def sagemaker_model(stack: str, model: str, version: int) -> str:
+    """Return the name of the SageMaker model that serves a package version."""
+    return f"{base(stack, model)}-v{version}"
+
+
+def endpoint_config(stack: str, model: str, version: int, fence: int, *, both: bool = False) -> str:
+    """Return the name of a release's endpoint config; `both` is the ladder's config with champion and challenger."""
+    return f"{base(stack, model)}-v{version}-f{fence}" + ("-both" if both else "")
+
+
+def other_colour(variant: str) -> str:
+    """Return the variant name that a challenger beside `variant` takes."""
+    return COLOURS[1] if variant == COLOURS[0] else COLOURS[0]
+
+
+def model_of(stack: str, resource: str, known: list[str] | tuple[str, ...] | None = None) -> str | None:
+    """Return the model that a group, an endpoint or an alarm named `<stack>-<model>[-...]` belongs to, if it is ours.
+
+    `known` are the onboarded models; the longest that fits wins, because a model's name may hold hyphens.
+    """
+    if not resource.startswith(f"{stack}-"):
+        return None
+    rest = resource[len(stack) + 1 :]
+    if known is None:
+        return rest if valid_model(rest) else None
+    fitting = [name for name in known if rest == name or rest.startswith(f"{name}-")]
+    return max(fitting, key=len, default=None)

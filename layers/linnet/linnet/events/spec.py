@@ -1,0 +1,263 @@
+"""The model spec: the one file that onboards a model. Defaults are the numbers of requirements.md section 2.1."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from linnet.errors import BadInputError
+
+MAXIMUM_BYTES = 64 * 1024
+_MODEL = r"^[a-z][a-z0-9]{0,15}(-[a-z0-9]{1,15}){0,2}$"
+_COLUMN = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,63}$")]
+_INSTANCE = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Rule(_Part):
+    """One data-quality rule (DV-01, DV-03). `above` is exclusive, `min` and `max` are inclusive."""
+
+    kind: Literal["completeness", "uniqueness", "range", "mean", "exists", "not_null", "type", "row_count"]
+    column: _COLUMN | None = None
+    above: Fraction | None = None
+    min: float | None = None
+    max: float | None = None
+    type: Literal["integral", "fractional", "string"] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needs = {
+            "completeness": ("column", "above"),
+            "uniqueness": ("column", "above"),
+            "exists": ("column",),
+            "not_null": ("column",),
+            "type": ("column", "type"),
+            "range": ("column",),
+            "mean": ("column",),
+            "row_count": (),
+        }[self.kind]
+        for name in needs:
+            if getattr(self, name) is None:
+                raise ValueError(f"a rule of kind {self.kind} needs '{name}'")
+        if self.kind in ("range", "mean", "row_count") and self.min is None and self.max is None:
+            raise ValueError(f"a rule of kind {self.kind} needs 'min' or 'max'")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("'min' must not be above 'max'")
+        return self
+
+
+class Data(_Part):
+    """How the model's data looks and when it is good enough to train on."""
+
+    format: Literal["csv", "parquet"] = "csv"
+    label: _COLUMN
+    entity: _COLUMN
+    """The column whose stable hash decides on which side of the holdout a row lies (F26)."""
+    features: dict[_COLUMN, Literal["number", "category"]] = Field(min_length=1, max_length=500)
+    window_batches: int = Field(default=12, ge=1, le=100)
+    """A run trains on this many of the newest accepted batches."""
+    holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    validation: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
+    quiet_seconds: int = Field(default=300, ge=10, le=3600)
+    """A batch without a manifest closes when nothing arrived for so long."""
+    batch_limit_seconds: int = Field(default=3600, ge=60, le=86400)
+    maximum_bytes: int = Field(default=256 * 1024 * 1024, ge=1, le=1024**3)
+    minimum_rows: int = Field(default=500, ge=10)
+    rules: list[Rule] = Field(default_factory=list, max_length=200)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.label in self.features:
+            raise ValueError(f"the label '{self.label}' must not be a feature")
+        if self.holdout + self.validation >= 1:
+            raise ValueError("holdout + validation must be below 1")
+        return self
+
+
+class Spot(_Part):
+    """Managed spot training with checkpoints (TR-03, TR-04)."""
+
+    enabled: bool = True
+    max_wait_seconds: int = Field(default=7200, ge=60, le=28 * 86400)
+    checkpoints: bool = True
+
+
+class Training(_Part):
+    """How the model is trained; `script` runs the user's own train.py in the scikit-learn container (TR-02, TR-11)."""
+
+    algorithm: Literal["xgboost", "script"]
+    framework_version: str = Field(pattern=r"^[0-9]+\.[0-9]+(-[0-9]+)?$")
+    entry_point: str = Field(default="train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,100}\.py$")
+    source: str | None = Field(default=None, pattern=r"^code/[A-Za-z0-9_./-]+\.tar\.gz$")
+    """Key in the data bucket of the script's sourcedir.tar.gz; required for `script`."""
+    hyperparameters: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=100)
+    instance_type: _INSTANCE = "ml.m5.xlarge"
+    instance_count: int = Field(default=1, ge=1, le=20)
+    volume_gb: int = Field(default=30, ge=1, le=16384)
+    max_runtime_seconds: int = Field(default=3600, ge=60, le=28 * 86400)
+    spot: Spot = Spot()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.algorithm == "script" and not self.source:
+            raise ValueError("algorithm 'script' needs 'source', the key of its sourcedir.tar.gz in the data bucket")
+        if self.spot.enabled and self.spot.max_wait_seconds < self.max_runtime_seconds:
+            raise ValueError("spot.max_wait_seconds must be at least max_runtime_seconds")
+        return self
+
+
+class Evaluation(_Part):
+    """The gate: the metric, its floor (EV-02) and how much better than the champion a candidate must be (EV-03)."""
+
+    metric: Literal["auc", "accuracy", "f1"] = "auc"
+    threshold: Fraction = 0.85
+    margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The candidate must exceed the champion by more than this; a tie keeps the champion."""
+    false_positive_cost: Annotated[float, Field(ge=0)] = 50.0
+    false_negative_cost: Annotated[float, Field(ge=0)] = 500.0
+    overfit_gap: Fraction = 0.1
+
+
+class Approval(_Part):
+    """The tiers (RG-03): automatic at or above one, a person at or above the other, else reject."""
+
+    automatic: Fraction = 0.90
+    person: Fraction = 0.85
+    require_person: bool = False
+    timeout_hours: int = Field(default=72, ge=1, le=24 * 30)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.person > self.automatic:
+            raise ValueError("'person' must not be above 'automatic'")
+        return self
+
+
+class Endpoint(_Part):
+    """The shape of the model's endpoint (DP-01, DP-11, DC-01)."""
+
+    instance_type: _INSTANCE = "ml.m5.xlarge"
+    instance_count: int = Field(default=2, ge=1, le=100)
+    capture_percent: int = Field(default=100, ge=0, le=100)
+    """Share of the requests that is captured; 0 turns capture off, and with it the monitors."""
+    content_type: Literal["text/csv"] = "text/csv"
+
+
+class Health(_Part):
+    """When a release is healthy (RB-02): at most so many errors, at most so slow, seen on at least so many requests."""
+
+    max_errors: int = Field(default=10, ge=0)
+    max_latency_ms: float = Field(default=500.0, gt=0)
+    min_requests: int = Field(default=20, ge=1)
+    max_unknown_looks: int = Field(default=6, ge=1, le=100)
+    """How many looks in a row without enough traffic are waited out before the release is taken back."""
+
+
+class Rollout(_Part):
+    """How a release reaches the traffic (RO-01..RO-04). Waits in seconds, sizes in percent."""
+
+    strategy: Literal["canary", "linear", "all_at_once", "ladder"] = "canary"
+    canary_percent: int = Field(default=10, ge=1, le=50)
+    linear_percent: int = Field(default=20, ge=10, le=50)
+    ladder: tuple[int, ...] = (5, 10, 25, 50, 100)
+    wait_seconds: int = Field(default=300, ge=60, le=3600)
+    termination_wait_seconds: int = Field(default=300, ge=0, le=3600)
+    maximum_seconds: int = Field(default=3600, ge=600, le=28800)
+    probes: int = Field(default=20, ge=1, le=200)
+    health: Health = Health()
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        steps = self.ladder
+        rising = all(a < b for a, b in zip(steps, steps[1:], strict=False))
+        if not steps or not rising or steps[0] < 1 or steps[-1] != 100:  # noqa: PLR2004 - percent
+            raise ValueError("'ladder' must rise from at least 1 to 100")
+        if self.wait_seconds + self.termination_wait_seconds >= self.maximum_seconds:
+            raise ValueError("'maximum_seconds' must be larger than the waits")
+        return self
+
+
+class Retraining(_Part):
+    """The governor's limits (TG-03, TG-07)."""
+
+    scheduled: bool = True
+    cooldown_seconds: int = Field(default=6 * 3600, ge=0, le=30 * 86400)
+    daily_limit: int = Field(default=4, ge=1, le=100)
+
+
+class DataQuality(_Part):
+    """The data-quality monitor and its alarms (MO-02, MO-03, AL-01, TG-07)."""
+
+    enabled: bool = True
+    window_minutes: int = Field(default=60, ge=5, le=24 * 60)
+    minimum_rows: int = Field(default=100, ge=10)
+    notify_above: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    retrain_windows: int = Field(default=3, ge=1, le=24)
+    """So many windows in a row must drift before a run starts."""
+
+
+class Monitors(_Part):
+    """What watches the model in production."""
+
+    data_quality: DataQuality = DataQuality()
+
+
+class Notifications(_Part):
+    """Who hears of the model besides the subscribers of the stack's topic."""
+
+    emails: list[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]] = Field(default_factory=list, max_length=20)
+
+
+class Spec(_Part):
+    """A model: its data, training, gates, endpoint, rollout and monitors."""
+
+    model: str = Field(pattern=_MODEL, max_length=20)
+    description: str = Field(default="", max_length=500)
+    owner: str = Field(default="", max_length=100)
+    data: Data
+    training: Training
+    evaluation: Evaluation = Evaluation()
+    approval: Approval = Approval()
+    endpoint: Endpoint = Endpoint()
+    rollout: Rollout = Rollout()
+    retraining: Retraining = Retraining()
+    monitors: Monitors = Monitors()
+    notifications: Notifications = Notifications()
+
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        categories = [name for name, kind in self.data.features.items() if kind == "category"]
+        if self.training.algorithm == "xgboost" and categories:
+            raise ValueError(f"built-in XGBoost takes numbers only; these features are categories: {categories}")
+        return self
+
+
+def check_spec(document: Any) -> Spec:
+    """Return the spec of a parsed document.
+
+    Raises:
+        BadInputError: names the first wrong field, its value and what is allowed, and how many more are wrong.
+    """
+    if not isinstance(document, dict):
+        raise BadInputError("spec", document, "a mapping with the fields model, data, training, ...")
+    try:
+        return Spec.model_validate(document)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        field = ".".join(str(part) for part in first["loc"]) or "spec"
+        allowed = first["msg"] + (f" (and {len(others)} more wrong fields)" if others else "")
+        value = first["input"] if first["type"] != "missing" else "(missing)"
+        raise BadInputError(field, value, allowed) from None
+
+
+def spec_json(spec: Spec) -> dict[str, Any]:
+    """Return the spec as a plain JSON document with all defaults filled in."""
+    return dict(json.loads(spec.model_dump_json()))

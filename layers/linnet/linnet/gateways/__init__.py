@@ -1,0 +1,1 @@
+"""The only code that calls AWS, one module a service or a kind of record."""

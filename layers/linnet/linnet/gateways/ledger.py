@@ -1,0 +1,144 @@
+"""The ledger: one DynamoDB table, an append-only history of everything and the few rows that say what holds now.
+
+Every write states the condition under which it is legal, and every claim is re-entrant: a lost answer may make the
+same caller try again, and must then find that it already has what it asked for (practice.md finding 3).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from linnet.gateways.clients import client, error_code
+from linnet.settings import settings
+
+_SERIALIZER, _DESERIALIZER = TypeSerializer(), TypeDeserializer()
+
+
+def encode(value: Any) -> dict[str, Any]:
+    """Return a DynamoDB attribute value; floats become exact decimals (peer bug ml-canary-deployment (c))."""
+    exact = json.loads(json.dumps(value, default=str), parse_float=Decimal)
+    return dict(_SERIALIZER.serialize(exact))
+
+
+def decode(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plain dict of a DynamoDB item; numbers become int or float."""
+    return {name: _plain(_DESERIALIZER.deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+def _key(pk: str, sk: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def read(pk: str, sk: str) -> dict[str, Any] | None:
+    """Return a row by a consistent read, or None."""
+    found = client("dynamodb").get_item(TableName=settings().table, Key=_key(pk, sk), ConsistentRead=True)
+    return decode(found["Item"]) if "Item" in found else None
+
+
+def query(pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a partition whose sort key starts with `prefix`, in order, page by page."""
+    names: dict[str, Any] = {"TableName": settings().table, "ConsistentRead": True, "ScanIndexForward": not newest_first}
+    names["KeyConditionExpression"] = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else "")
+    names["ExpressionAttributeValues"] = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
+    left = limit
+    while True:
+        page = client("dynamodb").query(**names, **({"Limit": left} if left else {}))
+        for item in page["Items"]:
+            yield decode(item)
+        left = None if left is None else left - len(page["Items"])
+        if "LastEvaluatedKey" not in page or (left is not None and left <= 0):
+            return
+        names["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def put_once(pk: str, sk: str, row: Mapping[str, Any]) -> bool:
+    """Write a row unless one is there; say whether this call wrote it."""
+    try:
+        client("dynamodb").put_item(
+            TableName=settings().table,
+            Item=_key(pk, sk) | {k: encode(v) for k, v in row.items()},
+            ConditionExpression="attribute_not_exists(pk)",
+        )
+    except ClientError as error:
+        if error_code(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def change(  # noqa: PLR0913 - the parts of one conditional update
+    pk: str,
+    sk: str,
+    *,
+    put: Mapping[str, Any] | None = None,
+    remove: tuple[str, ...] = (),
+    add: Mapping[str, int] | None = None,
+    only_if: str = "attribute_exists(pk)",
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """Change attributes of a row where `only_if` holds; return the new row, or None where it does not.
+
+    `only_if` is a condition expression; attribute names in it are written `#name`, values `:name` with `given`.
+    The default condition refuses to create a row; pass an `attribute_not_exists(...)` clause to allow it.
+    """
+    put, add, given = dict(put or {}), dict(add or {}), dict(given or {})
+    names = {*put, *remove, *add, *re.findall(r"#(\w+)", only_if)}
+    clauses = []
+    if put:
+        clauses.append("SET " + ", ".join(f"#{n} = :put_{n}" for n in put))
+    if remove:
+        clauses.append("REMOVE " + ", ".join(f"#{n}" for n in remove))
+    if add:
+        clauses.append("ADD " + ", ".join(f"#{n} :add_{n}" for n in add))
+    values = {f":put_{n}": encode(v) for n, v in put.items()} | {f":add_{n}": encode(v) for n, v in add.items()}
+    values |= {f":{n}": encode(v) for n, v in given.items()}
+    try:
+        answer = client("dynamodb").update_item(
+            TableName=settings().table,
+            Key=_key(pk, sk),
+            UpdateExpression=" ".join(clauses),
+            ConditionExpression=only_if,
+            **({"ExpressionAttributeNames": {f"#{n}": n for n in names}} if names else {}),
+            **({"ExpressionAttributeValues": values} if values else {}),
+            ReturnValues="ALL_NEW",
+        )
+    except ClientError as error:
+        if error_code(error) == "ConditionalCheckFailedException":
+            return None
+        raise
+    return decode(answer["Attributes"])
+
+
+def append(subject: str, kind: str, at: str, detail: Mapping[str, Any], *, key: str) -> bool:
+    """Add one entry to the history of `subject` (`model/<name>`); the same `key` is written once, whoever repeats it.
+
+    `at` is the ISO time of the thing itself, from its event or its execution. Returns whether it is new.
+    """
+    entry = f"{at}#{kind}#{key}"
+    put_once(f"{subject}#seen", f"{kind}#{key}", {"entry": entry})
+    seen = read(f"{subject}#seen", f"{kind}#{key}") or {"entry": entry}
+    # The first time decides where the entry lies: a crash between the two writes is mended by the next caller.
+    row = {"kind": kind, "at": seen["entry"].split("#")[0], "detail": dict(detail), "key": key}
+    return put_once(f"{subject}#history", seen["entry"], row)
+
+
+def history(subject: str, *, newest_first: bool = True, limit: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a subject's history."""
+    return query(f"{subject}#history", newest_first=newest_first, limit=limit)

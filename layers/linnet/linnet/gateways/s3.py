@@ -1,0 +1,85 @@
+"""S3 by URI; versions are named where an object must not change between two looks (F22)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linnet.errors import BadInputError, NotFoundError
+from linnet.gateways.clients import client, error_code
+
+_ABSENT = ("NoSuchKey", "404", "NoSuchVersion", "NotFound", "NoSuchBucket")
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return bucket and key of `s3://bucket/key`."""
+    if not uri.startswith("s3://") or "/" not in uri[5:]:
+        raise BadInputError("uri", uri, "s3://bucket/key")
+    bucket, _, key = uri[5:].partition("/")
+    return bucket, key
+
+
+def head(uri: str, version: str | None = None) -> dict[str, Any] | None:
+    """Return an object's size, version and metadata, or None when it does not exist."""
+    bucket, key = split(uri)
+    try:
+        return dict(client("s3").head_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {})))
+    except ClientError as error:
+        if error_code(error) in _ABSENT:
+            return None
+        raise
+
+
+def read(uri: str, *, version: str | None = None, limit: int) -> bytes:
+    """Return an object's bytes.
+
+    Raises:
+        NotFoundError: there is no such object or version.
+        BadInputError: it is larger than `limit` bytes.
+    """
+    bucket, key = split(uri)
+    try:
+        found = client("s3").get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+    except ClientError as error:
+        if error_code(error) in _ABSENT:
+            raise NotFoundError(f"{uri} (version {version or 'latest'}) does not exist") from None
+        raise
+    if found["ContentLength"] > limit:
+        raise BadInputError("object size", found["ContentLength"], f"at most {limit} bytes for {uri}")
+    return bytes(found["Body"].read())
+
+
+def put(uri: str, body: bytes, content_type: str = "application/json") -> str:
+    """Write an object; return its version id (empty on an unversioned bucket)."""
+    bucket, key = split(uri)
+    answer = client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+    return str(answer.get("VersionId", ""))
+
+
+def put_new(uri: str, body: bytes, content_type: str = "application/json") -> bool:
+    """Write an object unless it is there; say whether this call wrote it."""
+    if head(uri) is not None:
+        return False
+    put(uri, body, content_type)
+    return True
+
+
+def listing(uri: str) -> Iterator[tuple[str, int]]:
+    """Yield URI and size of every object under a prefix, in key order."""
+    bucket, prefix = split(uri)
+    for page in client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for found in page.get("Contents", []):
+            yield f"s3://{bucket}/{found['Key']}", int(found["Size"])
+
+
+def sha256(uri: str, version: str | None = None) -> str:
+    """Return the hex SHA-256 of an object, read in pieces."""
+    bucket, key = split(uri)
+    body = client("s3").get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))["Body"]
+    seen = hashlib.sha256()
+    for piece in iter(lambda: body.read(1024 * 1024), b""):
+        seen.update(piece)
+    return seen.hexdigest()

@@ -1,0 +1,63 @@
+"""The frame of every handler: JSON logs with one correlation id, and a home for input that is wrong for ever."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from linnet.errors import BadInputError
+from linnet.gateways import quarantine
+
+Handler = Callable[[dict[str, Any], Any], Any]
+logger = Logger(use_rfc3339=True)
+
+
+def correlation_of(event: dict[str, Any]) -> str:
+    """Return the id that follows one story: the one handed on, else the id of the event that starts it."""
+    detail = event.get("detail")
+    inner = detail if isinstance(detail, dict) else {}
+    return str(event.get("correlation_id") or inner.get("correlation_id") or event.get("id") or "none")
+
+
+def task(handler: Handler) -> Handler:
+    """Frame a function that a workflow calls: an error is raised, so that the state machine's Catch sees its name."""
+
+    @functools.wraps(handler)
+    def framed(event: dict[str, Any], context: Any) -> Any:
+        logger.set_correlation_id(correlation_of(event))
+        logger.info("called", extra={"function": context.function_name, "model": event.get("model")})
+        try:
+            return handler(event, context)
+        except Exception as error:
+            logger.exception("failed", extra={"error": type(error).__name__})
+            raise
+
+    return framed
+
+
+def listener(handler: Handler) -> Handler:
+    """Frame a function that an event wakes: bad input is quarantined and told, everything else is raised and retried.
+
+    A quarantined event is handled: raising would only repeat it (F6). Returns what the handler returns.
+    """
+
+    @functools.wraps(handler)
+    def framed(event: dict[str, Any], context: Any) -> Any:
+        try:
+            if not isinstance(event, dict):
+                raise BadInputError("event", event, "a JSON object")
+            logger.set_correlation_id(correlation_of(event))
+            logger.info("woken", extra={"function": context.function_name, "source": event.get("source")})
+            return handler(event, context)
+        except BadInputError as error:
+            record = quarantine.keep(event, error, context.function_name)
+            logger.warning("quarantined", extra={"record": record, "field": error.field, "allowed": error.allowed})
+            return {"quarantined": record}
+        except Exception as error:
+            logger.exception("failed", extra={"error": type(error).__name__})
+            raise
+
+    return framed

@@ -1,0 +1,39 @@
+"""What the template tells a function through its environment, checked at the first use."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The names of the stack's resources; a function's role decides which of them it may use."""
+
+    stack: str
+    data_bucket: str
+    table: str
+    bus: str
+    topic: str
+    sagemaker_role: str = ""
+    retrain_machine: str = ""
+    release_machine: str = ""
+    rollback_machine: str = ""
+    intake_machine: str = ""
+    onboard_machine: str = ""
+    offboard_machine: str = ""
+
+
+@cache
+def settings() -> Settings:
+    """Read the settings from variables named LINNET_<FIELD>.
+
+    Raises:
+        KeyError: a variable without default is missing; names it.
+    """
+    given = {f.name: os.environ.get(f"LINNET_{f.name.upper()}") for f in fields(Settings)}
+    missing = [name for name in ("stack", "data_bucket", "table", "bus", "topic") if not given[name]]
+    if missing:
+        raise KeyError("environment lacks " + ", ".join(f"LINNET_{name.upper()}" for name in missing))
+    return Settings(**{name: value for name, value in given.items() if value})

@@ -1,0 +1,1 @@
+"""The laptop: starts the emulator, deploys the real template.yaml into it and plays SageMaker."""
