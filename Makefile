@@ -1,0 +1,49 @@
+# Linnet. `make demo` and `make test` do all their own set-up; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONPATH := layers/linnet:.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help demo test up down status lint bench deploy teardown clean lock
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/stack: requirements/stack.txt requirements/data.txt scripts/setup
+	@scripts/setup $(PYTHON) stack
+
+.venv/dev: requirements/dev.txt requirements/data.txt scripts/setup
+	@scripts/setup $(PYTHON) dev
+
+demo: .venv/stack ## play the whole story on this machine, with real training and real serving
+	@$(BIN)/python -m local demo
+
+test: .venv/dev ## run linters, type checks and the whole test suite
+	@scripts/test
+
+lint: .venv/dev ## run linters and type checks only
+	@scripts/lint
+
+up: .venv/stack ## start the local stack in real time and leave it running; prints AWS_ENDPOINT_URL
+	@$(BIN)/python -m local up
+
+down: ## stop the local stack
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; fi
+
+bench: .venv/dev ## measure, print ratios, write build/bench/*.json
+	@$(BIN)/python -m bench
+
+deploy: ## build and deploy to the AWS account of your credentials: make deploy STACK=linnet
+	@scripts/deploy "$(or $(STACK),linnet)"
+
+teardown: .venv/stack ## list what Linnet made at run time and delete it after a question: make teardown STACK=linnet
+	@$(BIN)/python scripts/teardown.py --stack "$(or $(STACK),linnet)" $(ARGS)
+
+lock: ## renew the pinned requirements
+	@scripts/lock
+
+clean: down ## remove what the commands made
+	@rm -rf build .venv .tools

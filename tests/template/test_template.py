@@ -1,0 +1,226 @@
+"""Promises about the deployed form that no linter keeps (practice.md B5)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.template.conftest import ROOT, resources
+
+# Actions that AWS cannot limit to a resource, each with the reason why it is there.
+WITHOUT_RESOURCE = {
+    "cloudwatch:PutMetricData": "limited by its namespace condition",
+    "cloudwatch:GetMetricData": "has no resource level",
+    "cloudwatch:GetMetricStatistics": "has no resource level",
+    "cloudwatch:ListMetrics": "has no resource level",
+    "ecr:GetAuthorizationToken": "has no resource level",
+    "ecr:BatchCheckLayerAvailability": "the images lie in AWS's own accounts",
+    "ecr:GetDownloadUrlForLayer": "the images lie in AWS's own accounts",
+    "ecr:BatchGetImage": "the images lie in AWS's own accounts",
+    "xray:PutTraceSegments": "has no resource level",
+    "xray:PutTelemetryRecords": "has no resource level",
+    "xray:GetSamplingRules": "has no resource level",
+    "xray:GetSamplingTargets": "has no resource level",
+    "logs:CreateLogDelivery": "has no resource level",
+    "logs:GetLogDelivery": "has no resource level",
+    "logs:UpdateLogDelivery": "has no resource level",
+    "logs:DeleteLogDelivery": "has no resource level",
+    "logs:ListLogDeliveries": "has no resource level",
+    "logs:PutResourcePolicy": "has no resource level",
+    "logs:DescribeResourcePolicies": "has no resource level",
+    "logs:DescribeLogGroups": "has no resource level",
+    "application-autoscaling:DescribeScalableTargets": "has no resource level",
+    "states:SendTaskSuccess": "a token cannot be named in a policy; isolated in the functions that decide",
+    "states:SendTaskFailure": "a token cannot be named in a policy; isolated in the functions that decide",
+}
+CHANGES_MODELS = {"sagemaker:UpdateEndpoint", "sagemaker:UpdateModelPackage", "sagemaker:CreateEndpoint"}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _statements(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (role, statement)
+        for role, properties in resources(template, "AWS::IAM::Role").items()
+        for policy in properties.get("Policies", [])
+        for statement in _list(policy["PolicyDocument"]["Statement"])
+    ]
+
+
+def test_no_role_may_use_a_wildcard_action(template: dict[str, Any]) -> None:
+    wild = [(role, a) for role, s in _statements(template) for a in _list(s["Action"]) if "*" in a]
+
+    assert wild == []
+
+
+def test_a_wildcard_resource_is_only_for_actions_that_know_no_resource(template: dict[str, Any]) -> None:
+    wild = [
+        (role, action)
+        for role, statement in _statements(template)
+        if "*" in _list(statement["Resource"])
+        for action in _list(statement["Action"])
+        if action not in WITHOUT_RESOURCE
+    ]
+
+    assert wild == []
+
+
+def test_sagemaker_actions_reach_only_what_the_stack_named(template: dict[str, Any]) -> None:
+    outside = [
+        (role, resource)
+        for role, statement in _statements(template)
+        if any(a.startswith("sagemaker:") for a in _list(statement["Action"]))
+        for resource in _list(statement["Resource"])
+        if "${AWS::StackName}-" not in json.dumps(resource)
+    ]
+
+    assert outside == []
+
+
+def test_pass_role_is_bound_to_one_role_and_to_sagemaker_se_02(template: dict[str, Any]) -> None:
+    loose = [
+        role
+        for role, s in _statements(template)
+        if "iam:PassRole" in _list(s["Action"])
+        and (
+            s["Resource"] != {"Fn::GetAtt": ["SageMakerRole", "Arn"]}
+            or s.get("Condition", {}).get("StringEquals", {}).get("iam:PassedToService") != "sagemaker.amazonaws.com"
+        )
+    ]
+
+    assert loose == []
+
+
+def test_every_function_and_every_machine_has_a_role_of_its_own(template: dict[str, Any]) -> None:
+    roles = [
+        json.dumps(properties[field])
+        for kind, field in (("AWS::Lambda::Function", "Role"), ("AWS::StepFunctions::StateMachine", "RoleArn"))
+        for properties in resources(template, kind).values()
+    ]
+
+    assert sorted(set(roles)) == sorted(roles)
+
+
+def test_every_rule_has_one_target_with_a_dead_letter_queue_and_a_retry_policy(template: dict[str, Any]) -> None:
+    rules = resources(template, "AWS::Events::Rule")
+    bad = [
+        name
+        for name, rule in rules.items()
+        if len(rule["Targets"]) != 1
+        or "DeadLetterConfig" not in rule["Targets"][0]
+        or "RetryPolicy" not in rule["Targets"][0]
+    ]
+
+    assert rules
+    assert bad == []
+
+
+def test_rules_match_their_own_account_because_a_detail_can_be_forged(template: dict[str, Any]) -> None:
+    open_rules = [
+        name
+        for name, rule in resources(template, "AWS::Events::Rule").items()
+        if "EventPattern" in rule and rule["EventPattern"].get("account") != [{"Ref": "AWS::AccountId"}]
+    ]
+
+    assert open_rules == []
+
+
+def test_no_two_rules_share_a_pattern_and_a_target(template: dict[str, Any]) -> None:
+    seen = [
+        json.dumps([r.get("EventPattern"), r.get("ScheduleExpression"), r["Targets"][0]["Arn"], r.get("EventBusName")])
+        for r in resources(template, "AWS::Events::Rule").values()
+    ]
+
+    assert sorted(set(seen)) == sorted(seen)
+
+
+def test_every_function_that_events_wake_sends_its_failures_to_the_dead_letters(template: dict[str, Any]) -> None:
+    functions = resources(template, "AWS::Lambda::Function")
+    configured = {
+        json.dumps(p["FunctionName"]): p["DestinationConfig"]["OnFailure"]["Destination"]
+        for p in resources(template, "AWS::Lambda::EventInvokeConfig").values()
+    }
+
+    assert functions
+    assert {json.dumps({"Ref": name}) for name in functions} == set(configured)
+    assert {json.dumps(d) for d in configured.values()} == {json.dumps({"Fn::GetAtt": ["DeadLetters", "Arn"]})}
+
+
+def test_the_dead_letter_queue_has_an_alarm_f12(template: dict[str, Any]) -> None:
+    alarms = resources(template, "AWS::CloudWatch::Alarm").values()
+
+    assert [a for a in alarms if a["MetricName"] == "ApproximateNumberOfMessagesVisible" and a["AlarmActions"]]
+
+
+def test_every_alarm_says_what_missing_data_means(template: dict[str, Any]) -> None:
+    alarms = resources(template, "AWS::CloudWatch::Alarm")
+
+    assert [n for n, a in alarms.items() if "TreatMissingData" not in a or not a.get("AlarmDescription")] == []
+
+
+def test_everything_that_stores_is_encrypted_with_the_stacks_key_and_private(template: dict[str, Any]) -> None:
+    key = {"Fn::GetAtt": ["DataKey", "Arn"]}
+
+    for bucket in resources(template, "AWS::S3::Bucket").values():
+        rule = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+        assert rule["KMSMasterKeyID"] == key
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    for table in resources(template, "AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"]["KMSMasterKeyId"] == key
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    for queue in resources(template, "AWS::SQS::Queue").values():
+        assert queue["KmsMasterKeyId"] == key
+    for topic in resources(template, "AWS::SNS::Topic").values():
+        assert topic["KmsMasterKeyId"] == key
+
+
+def test_the_weekly_retraining_rule_has_the_seeds_expression_eb_04(source: dict[str, Any]) -> None:
+    assert source["Parameters"]["RetrainingSchedule"]["Default"] == "cron(0 2 ? * SUN *)"
+
+
+def test_every_function_folder_is_deployed_and_every_deployed_function_has_a_folder(source: dict[str, Any]) -> None:
+    deployed = [
+        r["Properties"]["CodeUri"]
+        for r in source["Resources"].values()
+        if r["Type"] == "AWS::Serverless::Function"
+    ]
+    folders = [f"functions/{p.parent.name}" for p in (ROOT / "functions").glob("*/app.py")]
+
+    assert sorted(deployed) == sorted(folders)
+
+
+def test_a_handler_is_short_because_it_decides_nothing() -> None:
+    import ast  # noqa: PLC0415 - used by this one promise
+
+    long = []
+    for app in (ROOT / "functions").glob("*/app.py"):
+        for node in ast.walk(ast.parse(app.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name == "handler":
+                length = (node.end_lineno or node.lineno) - node.lineno
+                if length > 20:
+                    long.append((app.parent.name, length))
+
+    assert long == []
+
+
+def test_nothing_deployed_knows_of_the_laptop() -> None:
+    words = ("ministack", "localhost", "127.0.0.1", "AWS_ENDPOINT_URL", "local.", "demo")
+    deployed = [
+        p
+        for room in ("functions", "layers", "statemachines")
+        for p in Path(ROOT / room).rglob("*")
+        if p.suffix in (".py", ".json")
+    ]
+    knowing = [
+        (p.name, word)
+        for p in deployed
+        for word in words
+        if word in p.read_text().replace("locale.", "")
+    ]
+
+    assert deployed
+    assert knowing == []
