@@ -40,7 +40,7 @@ def listing(operation: str, params: Mapping[str, Any], records: Iterable[Record]
         operation,
         params,
         wanted,
-        key=lambda record: [record.get(column, 0), record[f"{kind}Arn"]],
+        key=lambda record: [record.get(column, 0), record["#"]],
         descending=params.get("SortOrder", default) == "Descending",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import uuid
@@ -55,6 +56,7 @@ class World:
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     """ARN -> tags; an ARN is here as long as its resource exists."""
     closed: bool = False
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _depth: int = 0
     _outbox: deque[Callable[[], None]] = field(default_factory=deque)
@@ -93,6 +95,11 @@ class World:
     def arn(self, kind: str, name: str) -> str:
         """Return an ARN; SageMaker writes the resource's name in lower case."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
+
+    def created(self, record: dict[str, Any], arn: str, tags: Mapping[str, str]) -> None:
+        """Give a new record its times, its tags and its number, which orders records of one millisecond."""
+        record |= {"CreationTime": self.now(), "LastModifiedTime": self.now(), "#": next(self._numbers)}
+        self.tags[arn] = dict(tags)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call under the lock after some wall-clock seconds, unless everything was closed by then."""

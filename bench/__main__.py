@@ -1,0 +1,38 @@
+"""`python -m bench [name ...]`: run all measurements, or the named ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+from bench import cold_import, invoke, signal_to_run, story
+
+OUT = Path(__file__).parents[1] / "build" / "bench"
+ALL = {"cold_import": cold_import.run, "invoke": invoke.run, "signal_to_run": signal_to_run.run, "story": story.run}
+
+
+def main(names: list[str]) -> int:
+    """Run measurements; return 1 when one of them misses its goal."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    missed = False
+    for name in names or ALL:
+        print(f"\n== {name}")
+        began = time.monotonic()
+        result = ALL[name]()
+        result |= {
+            "seconds": round(time.monotonic() - began, 1),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        (OUT / f"{name}.json").write_text(json.dumps(result, indent=1))
+        missed |= not result["within_goal"]
+        print(f"   goal {result['goal']}: {'met' if result['within_goal'] else 'MISSED'}")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
