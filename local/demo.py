@@ -7,12 +7,8 @@ endpoint, approve - and reads what anybody could read.
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
-import json
 import sys
-import tarfile
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -21,13 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import yaml
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from local.stack import Stack
 from models.flights import data as flights
@@ -126,23 +119,12 @@ class Story:
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
         )
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client of the local stack."""
-        return boto3.client(
-            service,
-            endpoint_url=self.stack.url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
-            config=Config(retries={"max_attempts": 2}, inject_host_prefix=False),
-        )
-
     def connect(self) -> None:
         """Make the clients the story needs."""
         for service in ("s3", "stepfunctions", "sagemaker", "dynamodb", "events", "cloudwatch"):
-            setattr(self, service, self.client(service))
-        self.runtime = self.client("sagemaker-runtime")
-        self.functions = self.client("lambda")
+            setattr(self, service, self.stack.client(service))
+        self.runtime = self.stack.client("sagemaker-runtime", retries={"total_max_attempts": 1})
+        self.functions = self.stack.client("lambda")
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[Phase]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.sagemaker import events
-from local.sagemaker.api import ApiError, invalid, shaped
+from local.sagemaker.api import ApiError, invalid, not_emulated, shaped
 from local.sagemaker.ports import Job, JobKind, JobOutcome
 from local.sagemaker.records import Record, listing, named
 from local.sagemaker.world import World
@@ -53,10 +53,10 @@ class _Report:
         self._jobs = jobs
         self._run = run
         self._attempt = run.attempt
-        self._ended = False
+        self.over = False
 
     def _current(self) -> bool:
-        return not self._ended and self._run.attempt == self._attempt and self._run.status not in _ENDED
+        return not self.over and self._run.attempt == self._attempt and self._run.status not in _ENDED
 
     def secondary(self, status: str, message: str = "") -> None:
         """Note a SecondaryStatus; only training jobs show one."""
@@ -74,7 +74,7 @@ class _Report:
         """End the attempt."""
         with self._jobs.world.locked():
             if self._current():
-                self._ended = True
+                self.over = True
                 self._jobs.ended(self._run, outcome)
 
 
@@ -90,14 +90,15 @@ class Jobs:
 
     def create_training_job(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Start a training job. Raises ApiError(ResourceInUse) when the name was ever used."""
-        algorithm, stopping = params["AlgorithmSpecification"], params.get("StoppingCondition", {})
+        if "ServerlessJobConfig" in params:
+            raise not_emulated("ServerlessJobConfig")
+        algorithm, stopping = params.get("AlgorithmSpecification", {}), params.get("StoppingCondition", {})
         if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
             raise invalid("AlgorithmSpecification must name exactly one of TrainingImage and AlgorithmName")
         if "AlgorithmName" in algorithm:
             raise not_emulated("AlgorithmSpecification.AlgorithmName")
-        for name in ("ResourceConfig", "StoppingCondition"):
-            if name not in params:
-                raise invalid(f"Missing required parameter {name!r} of a training job")
+        if "ResourceConfig" not in params:
+            raise invalid("Missing required parameter 'ResourceConfig' of a training job")
         spot, longest = params.get("EnableManagedSpotTraining", False), stopping.get("MaxWaitTimeInSeconds")
         if spot and longest is None:
             raise invalid("MaxWaitTimeInSeconds is required in StoppingCondition when EnableManagedSpotTraining is true")
@@ -195,7 +196,7 @@ class Jobs:
         self.note(run, "Stopping", "Stopping the job")
         if run.job is not None:
             run.job.stop()
-        elif run.record.get("SecondaryStatus") != "Starting" or run.attempt == 0:
+        else:  # not started yet, or waiting for a spot instance
             self.ended(run, JobOutcome("Stopped"))
         return {}
 
@@ -221,7 +222,7 @@ class Jobs:
             run.job = self.world.executor.run_job(run.kind, deepcopy(run.request), report, attempt=run.attempt)
         except Exception as error:  # the executor's refusal is the job's failure, as a bad image is on AWS
             report.done(JobOutcome("Failed", failure_reason=f"ClientError: {error}"))
-        if run.status in _ENDED:
+        if report.over:
             run.job = None
 
     def _limit(self, run: _Run) -> None:
@@ -260,18 +261,22 @@ class Jobs:
         """Enter the end of an attempt: an interrupted one is run again while MaxWaitTimeInSeconds allows."""
         run.job = None
         run.worked += outcome.seconds
-        status, secondary, message = outcome.status, outcome.status, outcome.failure_reason
+        status: str = outcome.status
+        secondary, message = status, outcome.failure_reason
         if run.status == "Stopping":
             status = secondary = "Stopped"
+        elif outcome.status == "Interrupted" and "MaxWaitTimeInSeconds" not in run.record.get("StoppingCondition", {}):
+            status, secondary, message = "Failed", "Failed", "InternalServerError: the instance of the job was lost"
         elif outcome.status == "Interrupted":
             if self._waits(run):
                 return
             secondary, message = "MaxWaitTimeExceeded", "MaxWaitTimeInSeconds passed before an instance was there again"
-        elif outcome.status == "MaxRuntimeExceeded" and run.worked < run.record["StoppingCondition"]["MaxRuntimeInSeconds"]:
-            secondary = "MaxWaitTimeExceeded" if run.waited else "MaxRuntimeExceeded"
+        elif status == "MaxRuntimeExceeded" and run.waited:  # only what was left of MaxWaitTime, unless all was worked
+            allowed = run.record["StoppingCondition"]["MaxRuntimeInSeconds"]
+            secondary = "MaxWaitTimeExceeded" if run.worked < allowed else status
         run.record[f"{run.title}Status"] = status if status in _ENDED else "Stopped"
         if status == "Failed":
-            run.record["FailureReason"] = (outcome.failure_reason or "AlgorithmError: the container failed")[:1024]
+            run.record["FailureReason"] = (message or "AlgorithmError: the container failed")[:1024]
         if outcome.exit_message and run.kind == "processing":
             run.record["ExitMessage"] = outcome.exit_message[:1024]
         if outcome.model_artifacts:
@@ -311,8 +316,3 @@ class Jobs:
             for run in runs.values():
                 if run.job is not None:
                     run.job.stop()
-
-
-def not_emulated(what: str) -> ApiError:
-    """Return the error for what SageMaker has and this emulation has not; no answer is better than a wrong one."""
-    return ApiError("NotEmulatedException", f"The local SageMaker does not emulate {what}", 501)

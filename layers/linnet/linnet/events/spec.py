@@ -186,7 +186,10 @@ class Rollout(_Part):
 class Retraining(_Part):
     """The governor's limits (TG-03, TG-07)."""
 
-    scheduled: bool = True
+    signals: list[Literal["data", "drift", "quality", "schedule", "manual", "code"]] = [
+        "data", "drift", "quality", "schedule", "manual", "code",
+    ]  # fmt: skip
+    """Kinds of signal that start a run; the others are recorded, and the next run takes their data along."""
     cooldown_seconds: int = Field(default=6 * 3600, ge=0, le=30 * 86400)
     daily_limit: int = Field(default=4, ge=1, le=100)
 

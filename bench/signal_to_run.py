@@ -1,0 +1,98 @@
+"""S3 put (manifest last, warm) -> `retrain` started, against rule -> bare Lambda -> StartExecution on the same emulator."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from local.stack import Stack
+from models.flights import data as flights
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 15
+GOAL = 3.0
+BARE = """
+import boto3, json, os
+client = boto3.client("stepfunctions")
+def handler(event, context):
+    client.start_execution(stateMachineArn=os.environ["MACHINE"], input=json.dumps(event["detail"]))
+"""
+ROLE = "arn:aws:iam::000000000000:role/bench"
+
+
+def _until_started(states: Any, machine: str, known: set[str]) -> float:
+    until = time.perf_counter() + 30
+    while time.perf_counter() < until:
+        found = {e["executionArn"] for e in states.list_executions(stateMachineArn=machine)["executions"]}
+        if found - known:
+            known |= found
+            return time.perf_counter()
+        time.sleep(0.002)
+    raise TimeoutError("no execution was started within 30 s")
+
+
+def _bare_road(stack: Stack) -> tuple[str, str]:
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("app.py", BARE)
+    machine = stack.client("stepfunctions").create_state_machine(
+        name="bare", roleArn=ROLE,
+        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+    )["stateMachineArn"]  # fmt: skip
+    function = stack.client("lambda").create_function(
+        FunctionName="bare", Runtime="python3.13", Role=ROLE, Handler="app.handler", Timeout=60,
+        Code={"ZipFile": zipped.getvalue()}, Environment={"Variables": {"MACHINE": machine}},
+    )["FunctionArn"]  # fmt: skip
+    s3, events = stack.client("s3"), stack.client("events")
+    s3.create_bucket(Bucket="bare")
+    s3.put_bucket_notification_configuration(Bucket="bare", NotificationConfiguration={"EventBridgeConfiguration": {}})
+    events.put_rule(Name="bare", EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": ["bare"]}}}))
+    events.put_targets(Rule="bare", Targets=[{"Id": "1", "Arn": function}])
+    return "bare", machine
+
+
+def run() -> dict[str, Any]:
+    """Put, wait until an execution is listed, in turn on both roads; the first round of each warms up."""
+    stack = Stack.start(rate=1, state=ROOT / "build" / "bench" / "stack.json")
+    try:
+        stack.deploy(ROOT / "template.yaml", "linnet", {})
+        out = stack.outputs("linnet")
+        s3, states = stack.client("s3"), stack.client("stepfunctions")
+        spec = json.dumps(flights.spec() | {"retraining": {"cooldown_seconds": 0, "daily_limit": 100}})
+        s3.put_object(Bucket=out["DataBucket"], Key="specs/flights.yaml", Body=spec)
+        time.sleep(5)
+        bucket, machine = _bare_road(stack)
+        known: dict[str, set[str]] = {machine: set(), out["RetrainMachineArn"]: set()}
+        taken: dict[str, list[float]] = {"linnet": [], "bare": []}
+        files = flights.batch(season="winter", rows=50, part=0)
+        for turn in range(ROUNDS + 1):
+            for name in [n for n in files if n != "_MANIFEST.json"]:
+                s3.put_object(Bucket=out["DataBucket"], Key=f"raw-data/flights/b{turn}/{name}", Body=files[name])
+            time.sleep(1.0)
+            for road, where, key, target in (
+                ("linnet", out["DataBucket"], f"raw-data/flights/b{turn}/_MANIFEST.json", out["RetrainMachineArn"]),
+                ("bare", bucket, f"put{turn}", machine),
+            ):
+                began = time.perf_counter()
+                s3.put_object(Bucket=where, Key=key, Body=files["_MANIFEST.json"])
+                seconds = _until_started(states, target, known[target]) - began
+                if turn:
+                    taken[road].append(seconds)
+            running = states.list_executions(stateMachineArn=out["RetrainMachineArn"], statusFilter="RUNNING")["executions"]
+            for execution in running:
+                states.stop_execution(executionArn=execution["executionArn"])
+            time.sleep(1.0)
+    finally:
+        stack.stop()
+    median = {road: statistics.median(times) for road, times in taken.items()}
+    ratio = round(median["linnet"] / median["bare"], 2)
+    print(f"   linnet {1000 * median['linnet']:.0f} ms, bare {1000 * median['bare']:.0f} ms: {ratio}x over {ROUNDS} rounds")
+    return {
+        "peer": "rule -> bare Lambda -> StartExecution on the same emulator",
+        "median_seconds": median, "ratio": ratio, "raw": taken, "goal": f"at most {GOAL}x", "within_goal": ratio <= GOAL,
+    }  # fmt: skip

@@ -1,0 +1,260 @@
+"""The data-quality gate: rules over the batches of a table, one pass, and the validation report (DV-01..DV-03)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from linnet.errors import BadInputError
+from linnet.monitoring.tables import DEFAULT_LIMITS, DataError, Limits, Numbers, Source, numbers, read_table, texts
+
+KINDS = ("completeness", "uniqueness", "range", "mean", "exists", "not_null", "type", "row_count", "schema")
+_VALUE_KINDS = ("completeness", "uniqueness", "range", "mean", "not_null", "type")
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `above` is exclusive, `minimum` and `maximum` are inclusive; `schema` uses `columns` and `extra`."""
+
+    kind: str
+    column: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    type: str | None = None
+    columns: tuple[str, ...] = ()
+    extra: bool = True
+    """Whether a schema rule lets columns pass that it does not name."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise BadInputError("rule.kind", self.kind, " | ".join(KINDS))
+        if self.kind == "type" and self.type not in ("integral", "fractional", "string"):
+            raise BadInputError("rule.type", self.type, "integral | fractional | string")
+        if self.column is None and self.kind not in ("row_count", "schema"):
+            raise BadInputError("rule.column", None, f"the column that {self.kind} looks at")
+        if self.kind in ("completeness", "uniqueness") and self.above is None:
+            raise BadInputError("rule.above", None, "a share from 0 to 1")
+
+    @property
+    def allowed(self) -> str:
+        """What the rule lets pass, in words."""
+        if self.kind in ("completeness", "uniqueness"):
+            return f"> {_spell(self.above)}"
+        if self.kind == "schema":
+            return f"the columns {', '.join(self.columns)}" + ("" if self.extra else " and no other")
+        if self.kind == "type":
+            return str(self.type)
+        if self.kind in ("exists", "not_null"):
+            return "present" if self.kind == "exists" else "no missing value"
+        if self.minimum is None:
+            return f"at most {_spell(self.maximum)}"
+        if self.maximum is None:
+            return f"at least {_spell(self.minimum)}"
+        return f"between {_spell(self.minimum)} and {_spell(self.maximum)}"
+
+    @property
+    def text(self) -> str:
+        """The rule in the seeds' words, such as `Completeness "customer_id" > 0.99`."""
+        word = {
+            "completeness": "Completeness", "uniqueness": "Uniqueness", "range": "ColumnValues", "mean": "Mean",
+            "exists": "ColumnExists", "not_null": "IsComplete", "type": "ColumnDataType", "row_count": "RowCount",
+            "schema": "Schema",
+        }[self.kind]  # fmt: skip
+        column = f' "{self.column}"' if self.column is not None else ""
+        return word + column + ("" if self.kind in ("exists", "not_null") else f" {self.allowed}")
+
+    def within(self, value: float) -> bool:
+        """Say whether a number lies between `minimum` and `maximum`; NaN never does."""
+        return value >= (-np.inf if self.minimum is None else self.minimum) and value <= (
+            np.inf if self.maximum is None else self.maximum
+        )
+
+
+def rules_of(data: Mapping[str, Any]) -> list[Rule]:
+    """Return the rules of a spec's `data` section (plain JSON): those it implies, then those it states.
+
+    Implied: at least `minimum_rows` rows; the entity, the label and every feature present; the entity and the label
+    never missing, unless a stated rule says how complete they must be; the label and the `number` features numeric.
+    A stated rule spells its bounds `min` and `max`.
+    """
+    features: Mapping[str, str] = data["features"]
+    label, entity = data["label"], data["entity"]
+    stated = [
+        Rule(r["kind"], r.get("column"), r.get("min"), r.get("max"), r.get("above"), r.get("type"))
+        for r in data.get("rules", ())
+    ]
+    about = {rule.column for rule in stated if rule.kind in ("completeness", "not_null")}
+    numeric = (label, *(name for name, kind in features.items() if kind == "number"))
+    implied = [
+        Rule("row_count", minimum=data.get("minimum_rows", 1)),
+        Rule("schema", columns=tuple(dict.fromkeys((entity, label, *features)))),
+        *(Rule("not_null", name) for name in (entity, label) if name not in about),
+        *(Rule("type", name, type="fractional") for name in numeric),
+    ]
+    return list(dict.fromkeys(implied + stated))
+
+
+@dataclass
+class _Seen:
+    """What one pass remembers of a column."""
+
+    present: int = 0
+    text: int = 0
+    fractional: int = 0
+    count: int = 0
+    total: float = 0.0
+    least: float = np.inf
+    most: float = -np.inf
+    outside: dict[Rule, int] = field(default_factory=dict)
+    values: list[pa.Array] = field(default_factory=list)
+
+
+def validate(batches: Iterable[pa.RecordBatch], rules: Sequence[Rule]) -> dict[str, Any]:
+    """Return the report of the rules over a table: rows, columns, rules, failures, verdict PASS or FAIL.
+
+    Each rule becomes `{rule, kind, column, passed, observed, allowed, rows_failing}`. A table without a single row
+    fails, as does every rule on a column that is missing, or that asks for values where there are none.
+    """
+    rows = 0
+    columns: list[str] = []
+    seen: dict[str, _Seen] = {}
+    wanted: dict[str, list[Rule]] = {}
+    for rule in rules:
+        if rule.column is not None and rule.kind in _VALUE_KINDS:
+            wanted.setdefault(rule.column, []).append(rule)
+    for batch in batches:
+        rows += batch.num_rows
+        columns = batch.schema.names
+        for name in wanted.keys() & set(columns):
+            _look(seen.setdefault(name, _Seen()), batch.column(name), wanted[name])
+    judged = [_judge(rule, rows, columns, seen) for rule in rules]
+    if rows == 0 and all(entry["kind"] != "row_count" or entry["passed"] for entry in judged):
+        judged.append(_entry(Rule("row_count", minimum=1), passed=False, observed=0, failing=None))
+    return _report(rows, columns, judged)
+
+
+def validate_files(sources: Sequence[Source], rules: Sequence[Rule], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
+    """Return the validation report of files (DV-02); a file that cannot be read fails the rule `Readable` by name."""
+    if not sources:
+        return {**validate([], rules), "files": []}
+    try:
+        report = validate(read_table(sources, limits=limits), rules)
+    except DataError as error:
+        unreadable = {
+            "rule": "Readable", "kind": "readable", "column": None, "passed": False, "observed": str(error.what)[:200],
+            "allowed": error.allowed, "rows_failing": None, "file": error.file, "where": error.where,
+        }  # fmt: skip
+        report = _report(None, [], [unreadable])
+        report["failures"] = [f"Readable: {error}"]
+    return {**report, "files": [source.name for source in sources]}
+
+
+def _look(seen: _Seen, column: pa.Array, rules: Sequence[Rule]) -> None:
+    seen.present += len(column) - column.null_count
+    kinds = {rule.kind for rule in rules}
+    if "uniqueness" in kinds:
+        seen.values.append(texts(column))
+    if not kinds & {"range", "mean", "type"}:
+        return
+    found = numbers(column)
+    valid = found.valid
+    seen.text += int(found.invalid.sum())
+    seen.present -= int(found.nulls.sum()) - column.null_count  # NaN in a Parquet column
+    seen.count += valid.size
+    if valid.size:
+        seen.total += float(valid.sum())
+        seen.least = min(seen.least, float(valid.min()))
+        seen.most = max(seen.most, float(valid.max()))
+        seen.fractional += int((valid != np.floor(valid)).sum())
+    for rule in rules:
+        if rule.kind == "range":
+            seen.outside[rule] = seen.outside.get(rule, 0) + _outside(rule, found)
+
+
+def _outside(rule: Rule, found: Numbers) -> int:
+    valid = found.valid
+    wrong = np.zeros(valid.size, dtype=bool)
+    if rule.minimum is not None:
+        wrong |= valid < rule.minimum
+    if rule.maximum is not None:
+        wrong |= valid > rule.maximum
+    return int(wrong.sum()) + int(found.invalid.sum())
+
+
+def _judge(rule: Rule, rows: int, columns: Sequence[str], seen: Mapping[str, _Seen]) -> dict[str, Any]:
+    if rule.kind == "row_count":
+        return _entry(rule, passed=rule.within(rows), observed=rows, failing=None)
+    if rule.kind == "schema":
+        missing = [name for name in rule.columns if name not in columns]
+        extra = [] if rule.extra else [name for name in columns if name not in rule.columns]
+        observed = {"missing": missing[:_SHOWN], "extra": extra[:_SHOWN]}
+        return _entry(rule, passed=not missing and not extra, observed=observed, failing=None)
+    if rule.column not in columns:
+        return _entry(rule, passed=False, observed="the column is missing", failing=None)
+    if rule.kind == "exists":
+        return _entry(rule, passed=True, observed="present", failing=0)
+    column = seen[rule.column]
+    if rule.kind in ("completeness", "not_null"):
+        share = column.present / rows if rows else None
+        passed = share is not None and (share > (rule.above or 0.0) if rule.kind == "completeness" else share == 1)
+        return _entry(rule, passed=passed, observed=share, failing=rows - column.present)
+    if not column.present:
+        return _entry(rule, passed=False, observed="no values", failing=rows)
+    return _judge_values(rule, column)
+
+
+def _judge_values(rule: Rule, column: _Seen) -> dict[str, Any]:
+    if rule.kind == "uniqueness":
+        counts = pc.value_counts(pa.chunked_array(column.values).drop_null()).field("counts")
+        once = pc.sum(pc.equal(counts, 1)).as_py() or 0
+        share = once / column.present
+        return _entry(rule, passed=share > (rule.above or 0.0), observed=share, failing=column.present - once)
+    if rule.kind == "type":
+        wrong = {"integral": column.text + column.fractional, "fractional": column.text, "string": 0}[str(rule.type)]
+        kinds = {"text": column.text, "fractional": column.fractional}
+        kinds["integral"] = column.count - column.fractional
+        observed = {kind: count for kind, count in kinds.items() if count}
+        return _entry(rule, passed=wrong == 0, observed=observed, failing=wrong)
+    if rule.kind == "range":
+        wrong = column.outside[rule]
+        observed = {"min": column.least, "max": column.most, "text": column.text} if column.count else "no numbers"
+        return _entry(rule, passed=wrong == 0, observed=observed, failing=wrong)
+    mean = column.total / column.count if column.count else float("nan")
+    passed = not column.text and rule.within(mean)
+    observed = mean if not column.text else f"{column.text} values are no numbers"
+    return _entry(rule, passed=passed, observed=observed, failing=column.text or None)
+
+
+def _entry(rule: Rule, *, passed: bool, observed: Any, failing: int | None) -> dict[str, Any]:
+    return {
+        "rule": rule.text, "kind": rule.kind, "column": rule.column, "passed": bool(passed),
+        "observed": observed, "allowed": rule.allowed, "rows_failing": failing,
+    }  # fmt: skip
+
+
+def _report(rows: int | None, columns: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    failures = [
+        f"{entry['rule']}: observed {_spell(entry['observed'])}"
+        + (f" ({entry['rows_failing']} rows)" if entry["rows_failing"] else "")
+        for entry in judged
+        if not entry["passed"]
+    ]
+    return {
+        "version": 1, "verdict": "FAIL" if failures else "PASS", "rows": rows, "columns": list(columns),
+        "rules": list(judged), "failures": failures,
+    }  # fmt: skip
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_spell(inner)}" for key, inner in value.items() if inner not in ([], 0)) or "nothing"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

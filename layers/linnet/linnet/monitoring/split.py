@@ -1,0 +1,158 @@
+"""From accepted batches to a run's files: training, validation and the holdout that champion and candidate share.
+
+On which side a row lies is a function of its entity alone, so that it never changes sides as data grows (F26). What is
+held out is never trained on, in any batch; but only the newest batch's part of it is judged on, because an older
+holdout would favour the old champion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+from numpy.typing import NDArray
+
+from linnet.errors import BadInputError
+from linnet.monitoring.tables import DEFAULT_LIMITS, Limits, Source, numbers, read_table, texts
+
+Side = Literal["train", "validation", "test"]
+_RANGE = 2**64
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run's files, and how many rows went where; `validation` is None when its share is 0.
+
+    `train` and `validation` have the label first; `test_features` and `test_labels` belong together line by line.
+    """
+
+    train: Path
+    validation: Path | None
+    test_features: Path
+    test_labels: Path
+    columns: tuple[str, ...]
+    """The columns of `train`: the label, then the features as the spec orders them."""
+    rows: Mapping[str, int]
+    """train, validation, test; held_out_older (rows of older batches on the holdout's side), dropped (no label or id)."""
+
+
+def position(entity: str) -> float:
+    """Return where an entity lies, from 0 to below 1, evenly spread and for ever the same."""
+    return int.from_bytes(hashlib.blake2b(entity.encode(), digest_size=8).digest(), "big") / _RANGE
+
+
+def side(entity: str, *, holdout: float, validation: float) -> Side:
+    """Return the side of an entity: below `holdout` test, below `holdout + validation` validation, else train."""
+    where = position(entity)
+    return "test" if where < holdout else "validation" if where < holdout + validation else "train"
+
+
+def prepare(
+    older: Sequence[Source],
+    newest: Sequence[Source],
+    data: Mapping[str, Any],
+    into: Path,
+    *,
+    algorithm: Literal["xgboost", "script"],
+    limits: Limits = DEFAULT_LIMITS,
+) -> Prepared:
+    """Write a run's files into the folder `into`, from batches that passed validation.
+
+    `data` is a spec's `data` section as plain JSON: label, entity, features, holdout, validation. For `xgboost` the
+    files are numbers, label first, no header, no index, a missing value an empty field (DV-04); for `script` train and
+    validation have a header and categories stay text. The test features never have a header: they are what an endpoint
+    receives.
+
+    Raises:
+        DataError: a file cannot be read or lacks a column.
+        BadInputError: a category or a text where XGBoost needs a number (named), or no row for training or the holdout.
+    """
+    label, entity = data["label"], data["entity"]
+    features: Mapping[str, str] = data["features"]
+    categories = [name for name, kind in features.items() if kind == "category"]
+    if algorithm == "xgboost" and categories:
+        raise BadInputError(f"features.{categories[0]}", "category", "numbers: built-in XGBoost takes no categories")
+    columns = (label, *features)
+    rows = dict.fromkeys(("train", "validation", "test", "held_out_older", "dropped"), 0)
+    into.mkdir(parents=True, exist_ok=True)
+    paths = {name: into / f"{name}.csv" for name in ("train", "validation", "test_features", "test_labels")}
+    kinds = {label: "number", **features}
+    schema = pa.schema([(name, pa.float64() if kinds[name] == "number" else pa.string()) for name in columns])
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_writer(path, _part(schema, name), header=algorithm == "script" and "test" not in name))
+            for name, path in paths.items()
+        }
+        for sources, is_newest in ((older, False), (newest, True)):
+            for batch in read_table(sources, limits=limits):
+                table, places, dropped = _readable(batch, schema, entity)
+                rows["dropped"] += dropped
+                held_out = places < data["holdout"]
+                validating = ~held_out & (places < data["holdout"] + data["validation"])
+                chosen = {"train": ~held_out & ~validating, "validation": validating}
+                if is_newest:
+                    chosen["test"] = held_out
+                else:
+                    rows["held_out_older"] += int(held_out.sum())
+                for name, mask in chosen.items():
+                    rows[name] += int(mask.sum())
+                    part = table.filter(pa.array(mask))
+                    if name == "test":
+                        files["test_features"].write_batch(part.select(list(features)))
+                        files["test_labels"].write_batch(part.select([label]))
+                    else:
+                        files[name].write_batch(part)
+    for name, what in (("train", "training"), ("test", "the holdout of the newest batch")):
+        if not rows[name]:
+            raise BadInputError(f"rows for {what}", 0, "at least one: there is too little data, or it has too few entities")
+    if not rows["validation"]:
+        paths["validation"].unlink()
+    return Prepared(
+        paths["train"], paths["validation"] if rows["validation"] else None, paths["test_features"], paths["test_labels"],
+        columns, rows,
+    )  # fmt: skip
+
+
+def _part(schema: pa.Schema, name: str) -> pa.Schema:
+    if name == "test_labels":
+        return pa.schema([schema.field(0)])
+    return pa.schema(list(schema)[1:]) if name == "test_features" else schema
+
+
+def _writer(path: Path, schema: pa.Schema, *, header: bool) -> pacsv.CSVWriter:
+    return pacsv.CSVWriter(str(path), schema, write_options=pacsv.WriteOptions(include_header=header, quoting_style="needed"))
+
+
+def _readable(
+    batch: pa.RecordBatch, schema: pa.Schema, entity: str
+) -> tuple[pa.RecordBatch, NDArray[np.float64], int]:
+    """Return the label and the features in order, the rows' positions, and how many rows had no label or no entity."""
+    for name in (entity, *schema.names):
+        if name not in batch.schema.names:
+            raise BadInputError("columns", batch.schema.names, f"the column {name} among them")
+    arrays = []
+    for field in schema:
+        column = batch.column(field.name)
+        if pa.types.is_string(field.type):
+            arrays.append(texts(column))
+            continue
+        found = numbers(column)
+        if found.invalid.any():
+            text = texts(column)[int(np.argmax(found.invalid))].as_py()
+            raise BadInputError(f"column {field.name}", text, "numbers")
+        arrays.append(pa.array(found.values, mask=found.nulls))
+    table = pa.RecordBatch.from_arrays(arrays, schema=schema)
+    ids = pc.utf8_trim_whitespace(texts(batch.column(entity)))
+    keep = pc.and_(ids.is_valid(), table.column(0).is_valid())
+    kept = ids.filter(keep).dictionary_encode()
+    places = np.array([position(name) for name in kept.dictionary.to_pylist()], dtype=np.float64)
+    where = places[np.asarray(kept.indices)] if len(kept) else np.empty(0)
+    return table.filter(keep), where, batch.num_rows - len(kept)

@@ -1,0 +1,300 @@
+"""Tables that others wrote: read in batches, with every limit checked before the memory is spent (F24)."""
+
+from __future__ import annotations
+
+import csv
+import mmap
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from linnet.errors import BadInputError
+
+NULLS = ("", "NA", "NaN", "nan", "null", "NULL")
+"""How a CSV file spells a missing value."""
+LARGEST = 1e150
+"""A number beyond this is taken for a mistake: its square is no longer a float."""
+_BATCH_ROWS = 65_536
+_BLOCK_BYTES = 8 * 1024 * 1024
+_NAME_LENGTH = 256
+_ROW = re.compile(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)")
+
+
+class DataError(BadInputError):
+    """A data file cannot be read as the table it should be: names the file, the place, what is there and what may be."""
+
+    def __init__(self, file: str, where: str, what: Any, allowed: str) -> None:
+        super().__init__(f"{file}, {where}" if where else file, what, allowed)
+        self.file, self.where, self.what = file, where, what
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a table; `name` is what messages and reports call it (its URI, say)."""
+
+    name: str
+    content: Path | bytes
+    format: Literal["csv", "parquet"] = "csv"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a table may cost, over all its files; `field_length` is in bytes."""
+
+    bytes: int = 1024**3
+    rows: int = 20_000_000
+    columns: int = 1_000
+    field_length: int = 8_192
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column as numbers: `values` is NaN where the field is missing (`nulls`) or no number up to `LARGEST` (`invalid`)."""
+
+    values: NDArray[np.float64]
+    nulls: NDArray[np.bool_]
+    invalid: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.float64]:
+        """The finite values alone, in row order."""
+        return self.values[~(self.nulls | self.invalid)]
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def read_table(
+    sources: Sequence[Source], *, columns: Sequence[str] | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all files, in order, as batches with the same columns in the same order.
+
+    CSV columns come as strings, missing (`NULLS`) as null: use `numbers` and `texts`. Parquet columns come as int64,
+    float64 or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names the columns of CSV files that have no
+    header; without it the first row is the header. Files may order their columns differently, not have different ones.
+
+    Raises:
+        DataError: bad UTF-8, NUL, ragged rows, duplicate or missing headers, other columns than the first file's,
+            nested columns, or a limit is exceeded (for Parquet: already by what the footer declares).
+    """
+    budget = limits.bytes
+    rows = 0
+    names: list[str] | None = None
+    for source in sources:
+        size = len(source.content) if isinstance(source.content, bytes) else source.content.stat().st_size
+        budget -= size
+        if budget < 0:
+            raise DataError(source.name, "size", size, f"at most {limits.bytes} bytes in all files together")
+        read = _read_csv(source, columns) if source.format == "csv" else _read_parquet(source, limits)
+        for batch in read:
+            found = batch.schema.names
+            if names is None:
+                names = _checked_names(source.name, found, limits)
+            elif found != names:
+                _checked_names(source.name, found, limits)
+                if set(found) != set(names):
+                    raise DataError(source.name, "columns", found, f"the columns of the first file: {names}")
+                batch = batch.select(names)  # noqa: PLW2901 - the same batch in the first file's order
+            rows += batch.num_rows
+            if rows > limits.rows:
+                raise DataError(source.name, "rows", rows, f"at most {limits.rows} rows in all files together")
+            _check_lengths(source.name, batch, limits)
+            yield batch
+
+
+def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
+    if len(names) > limits.columns:
+        raise DataError(file, "columns", len(names), f"at most {limits.columns} columns")
+    seen: set[str] = set()
+    for position, name in enumerate(names, 1):
+        if not name or len(name) > _NAME_LENGTH or not name.isprintable():
+            raise DataError(file, f"header, column {position}", name, f"a printable name of 1 to {_NAME_LENGTH} characters")
+        if name in seen:
+            raise DataError(file, f"header, column {position}", name, "every column name once")
+        seen.add(name)
+    return names
+
+
+def _check_lengths(file: str, batch: pa.RecordBatch, limits: Limits) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        values = column.dictionary if pa.types.is_dictionary(column.type) else column
+        if not pa.types.is_string(values.type):
+            continue
+        longest = pc.max(pc.binary_length(values)).as_py() or 0
+        if longest > limits.field_length:
+            raise DataError(file, f"column {name}", f"a field of {longest} bytes", f"at most {limits.field_length} bytes")
+
+
+def _bytes_of(source: Source) -> bytes | mmap.mmap:
+    """Return something with `find` and the buffer protocol; a file is mapped, not loaded."""
+    if isinstance(source.content, bytes):
+        return source.content
+    with source.content.open("rb") as file:
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # an empty file cannot be mapped
+            return b""
+
+
+def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    content = _bytes_of(source)
+    nul = content.find(b"\0")
+    if nul >= 0:
+        raise DataError(source.name, f"byte {nul}", "NUL", "text in UTF-8")
+    if not content[:4096].strip():
+        if columns is None:
+            raise DataError(source.name, "header", "", "a first row that names the columns")
+        return
+    names = list(columns) if columns is not None else _header(source.name, content)
+    if columns is None and content.find(b"\n") < 0:
+        content = bytes(content) + b"\n"  # a header alone, its line not ended
+    try:
+        reader = pacsv.open_csv(
+            pa.py_buffer(content),
+            read_options=pacsv.ReadOptions(
+                column_names=names, skip_rows=0, block_size=_BLOCK_BYTES, use_threads=False,
+                skip_rows_after_names=0 if columns is not None else 1,
+            ),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=list(NULLS)
+            ),
+        )
+        empty = True
+        for batch in reader:
+            empty = False
+            yield batch
+        if empty:  # the columns are known although there is no row
+            yield pa.RecordBatch.from_arrays([pa.array([], pa.string()) for _ in names], names=names)
+    except pa.ArrowInvalid as error:
+        raise _csv_error(source.name, str(error)) from None
+
+
+def _header(file: str, content: bytes | mmap.mmap) -> list[str]:
+    end = content.find(b"\n")
+    try:
+        first = bytes(content[: end if end >= 0 else len(content)]).decode("utf-8-sig").rstrip("\r")
+        return next(csv.reader([first], strict=True), [""])
+    except UnicodeDecodeError as error:
+        raise DataError(file, f"header, byte {error.start}", "not UTF-8", "text in UTF-8") from None
+    except csv.Error as error:
+        raise DataError(file, "header", str(error), "a first row that names the columns") from None
+
+
+def _csv_error(file: str, message: str) -> DataError:
+    """Return Arrow's complaint without the row's content, which does not belong in logs."""
+    ragged = _ROW.search(message)
+    if ragged:
+        row, expected, got = ragged.groups()
+        return DataError(file, f"row {row}" if row else "a row", f"{got} fields", f"{expected} fields in every row")
+    if "UTF8" in message:
+        column = re.search(r"column #(\d+)", message)
+        return DataError(file, f"column number {int(column[1]) + 1}" if column else "", "not UTF-8", "text in UTF-8")
+    return DataError(file, "", message[:80], "a CSV table, rows ended by a line feed, fields quoted by double quotes")
+
+
+def _read_parquet(source: Source, limits: Limits) -> Iterator[pa.RecordBatch]:
+    try:
+        raw = pa.BufferReader(source.content) if isinstance(source.content, bytes) else pa.memory_map(str(source.content))
+        footer = pq.read_metadata(raw)
+        schema = footer.schema.to_arrow_schema()
+        declared = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+        if declared > limits.bytes:
+            raise DataError(source.name, "footer", f"{declared} bytes declared", f"at most {limits.bytes} bytes")
+        if footer.num_rows > limits.rows:
+            raise DataError(source.name, "footer", f"{footer.num_rows} rows declared", f"at most {limits.rows} rows")
+        _checked_names(source.name, schema.names, limits)
+        for field in schema:
+            if not _flat(field.type):
+                raise DataError(source.name, f"column {field.name}", str(field.type), "numbers, text, booleans, dates")
+        text = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+        # A dictionary keeps a long text that is repeated a million times as one.
+        file = pq.ParquetFile(raw, read_dictionary=text)
+        empty = True
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            empty = False
+            yield _plain(batch)
+        if empty:
+            yield _plain(pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], names=schema.names))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(source.name, "", str(error)[:80], "a Parquet file") from None
+
+
+def _flat(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+    checks = (
+        "integer", "floating", "boolean", "string", "large_string", "string_view", "decimal", "temporal", "null",
+    )
+    return any(getattr(pa.types, f"is_{check}")(kind) for check in checks)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([_plain_column(column) for column in batch.columns], names=batch.schema.names)
+
+
+def _plain_column(column: pa.Array) -> pa.Array:
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
+        return column.cast(pa.float64(), safe=False)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.int64())
+    if pa.types.is_dictionary(kind):
+        return column.cast(pa.dictionary(pa.int32(), pa.string()))
+    return column.cast(pa.string())
+
+
+def is_text(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Say whether a column of `read_table` holds text (every CSV column does) and not numbers."""
+    return bool(pa.types.is_string(column.type) or pa.types.is_dictionary(column.type))
+
+
+def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return a column of `read_table` as strings; a whole float is spelled without its fraction (`3`, not `3.0`)."""
+    if pa.types.is_string(column.type):
+        return column
+    return column.cast(pa.string())
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> Numbers:
+    """Return a column of `read_table` as float64; a text that spells no number is `invalid`.
+
+    NaN in a Parquet column counts as missing, as pandas writes missing values so.
+    """
+    nulls = _mask(column.is_null())
+    if is_text(column):
+        values, invalid = _parsed(texts(column), nulls)
+    else:
+        values = np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")), dtype=np.float64)
+        nulls = np.isnan(values)
+        invalid = np.abs(values) > LARGEST
+    if invalid.any():
+        values = np.where(invalid, np.nan, values)
+    return Numbers(values, nulls, invalid)
+
+
+def _mask(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _parsed(
+    column: pa.Array | pa.ChunkedArray, nulls: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    try:
+        parsed = column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        trimmed = pc.utf8_trim_whitespace(column)
+        spelled = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$")
+        parsed = pc.if_else(spelled, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
+    values = np.asarray(pc.fill_null(parsed, float("nan")), dtype=np.float64)
+    return values, ~nulls & ~(np.abs(values) <= LARGEST)

@@ -1,0 +1,2 @@
+from local.clock import WallClock
+def apply(clock: WallClock) -> None: pass
