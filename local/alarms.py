@@ -63,7 +63,7 @@ def _state(treat: str, needed: int, breaching: int, known: int, missing: int) ->
     if breaching >= needed:
         return "ALARM"
     if known == 0:
-        return {"notBreaching": "OK", "breaching": "OK", "ignore": None}.get(treat, "INSUFFICIENT_DATA")
+        return {"notBreaching": "OK", "ignore": None}.get(treat, "INSUFFICIENT_DATA")
     if missing and breaching == known and treat in {"missing", "ignore"}:
         # Nothing that is known speaks for OK: "missing" judges by what there is, "ignore" leaves the state alone.
         return "ALARM" if treat == "missing" else None

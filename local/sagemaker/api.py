@@ -67,7 +67,9 @@ def _pattern(java: str) -> re.Pattern[str]:
     for name, ranges in _JAVA_CLASSES.items():
         java = java.replace(name, ranges)
     java = java.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010ffff")
-    java = re.sub(r"\$\{[\d,]+\}$", "", java)  # CustomerMetadataKey's has a count behind its end; the length says it too
+    java = re.sub(
+        r"\$\{[\d,]+\}$", "", java
+    )  # CustomerMetadataKey's has a count behind its end; the length says it too
     return re.compile(java, re.DOTALL)
 
 

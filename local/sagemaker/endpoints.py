@@ -97,7 +97,7 @@ class Endpoints:
         self._configs = configs
         self._endpoints: dict[str, Endpoint] = {}
 
-    # -- operations ---------------------------------------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------------------------------
 
     def create_endpoint(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Create an endpoint: Creating, then InService, or Failed when a model does not load."""
@@ -107,7 +107,7 @@ class Endpoints:
             raise invalid(f'Cannot create already existing endpoint "{arn}".')
         fleet = build(self._configs.find(config_name), self._configs.containers(config_name), None, set())
         config = params.get("DeploymentConfig")
-        if config:
+        if config is not None:
             self._check(config, fleet)
         record = {
             "EndpointName": name,
@@ -136,7 +136,7 @@ class Endpoints:
             raise invalid(f"Endpoint {endpoint.name} has no fleet to update")
         config = self._configs.find(name)
         if name == old.config_name:
-            raise invalid(f"Cannot update endpoint {endpoint.name} to the endpoint configuration {name!r} that it already uses")
+            raise invalid(f"Endpoint {endpoint.name} already uses the endpoint configuration {name!r}")
         self._configs.find(old.config_name)
         retained = set(_RETAINABLE) if params.get("RetainAllVariantProperties") else set()
         retained -= {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", ())}
@@ -144,7 +144,7 @@ class Endpoints:
         guard = params.get("DeploymentConfig")
         if guard is None and params.get("RetainDeploymentConfig"):
             guard = endpoint.record.get("LastDeploymentConfig")
-        if guard:
+        if guard is not None:
             self._check(guard, fleet)
             if set(fleet.variants) != set(old.variants):
                 raise invalid(
@@ -176,15 +176,7 @@ class Endpoints:
         if endpoint.fleet:
             self._configs.find(endpoint.fleet.config_name)
         for wish in params["DesiredWeightsAndCapacities"]:
-            name = wish["VariantName"]
-            if name not in variants:
-                raise invalid(f"Endpoint {endpoint.name} has no variant {name!r}; it has {sorted(variants)}")
-            if wish.get("DesiredInstanceCount") == 0:
-                raise invalid(f"DesiredInstanceCount 0 of variant {name!r} must be at least 1")
-            if "ServerlessUpdateConfig" in wish:
-                raise not_emulated("ServerlessUpdateConfig")
-            if "DesiredInstanceCount" in wish and "ServerlessConfig" in variants[name].definition:
-                raise invalid(f"DesiredInstanceCount is not allowed for the serverless variant {name!r}")
+            self._check_wish(wish, variants)
         for wish in params["DesiredWeightsAndCapacities"]:
             variant = variants[wish["VariantName"]]
             variant.desired_weight = float(wish.get("DesiredWeight", variant.desired_weight))
@@ -202,6 +194,18 @@ class Endpoints:
 
         self._world.later(self._world.timings.weights, done)
         return {"EndpointArn": endpoint.record["EndpointArn"]}
+
+    @staticmethod
+    def _check_wish(wish: Mapping[str, Any], variants: Mapping[str, Variant]) -> None:
+        name = wish["VariantName"]
+        if name not in variants:
+            raise invalid(f"The endpoint has no variant {name!r}; it has {sorted(variants)}")
+        if wish.get("DesiredInstanceCount") == 0:
+            raise invalid(f"DesiredInstanceCount 0 of variant {name!r} must be at least 1")
+        if "ServerlessUpdateConfig" in wish:
+            raise not_emulated("ServerlessUpdateConfig")
+        if "DesiredInstanceCount" in wish and "ServerlessConfig" in variants[name].definition:
+            raise invalid(f"DesiredInstanceCount is not allowed for the serverless variant {name!r}")
 
     def describe_endpoint(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Describe an endpoint."""
@@ -226,7 +230,7 @@ class Endpoints:
         self._world.later(self._world.timings.deleting, gone)
         return {}
 
-    # -- what the API cannot ask for ----------------------------------------------------------------------------------
+    # -- what the API cannot ask for ---------------------------------------------------------------------------------
 
     def fail_next_rollback(self, name: str) -> None:
         """Let the endpoint's next rollback fail, which leaves it UpdateRollbackFailed on a mix of both fleets."""
@@ -246,7 +250,7 @@ class Endpoints:
             raise ApiError("ValidationError", f"Endpoint {name} of account {self._world.account} not found.")
         return endpoint
 
-    # -- the machine --------------------------------------------------------------------------------------------------
+    # -- the machine -------------------------------------------------------------------------------------------------
 
     def _find(self, name: str) -> Endpoint:
         if name not in self._endpoints:
@@ -279,7 +283,8 @@ class Endpoints:
             failure = ""
             for variant in deployment.fleet.variants.values():
                 try:
-                    variant.server = self._world.executor.load_model(variant.container, f"{endpoint.name}/{variant.name}")
+                    title = f"{endpoint.name}/{variant.name}"
+                    variant.server = self._world.executor.load_model(variant.container, title)
                 except Exception as error:  # whatever keeps a model from loading fails the endpoint, never the stack
                     failure = self._not_loaded(endpoint, variant, error)
                     break
@@ -299,7 +304,8 @@ class Endpoints:
     def _not_loaded(self, endpoint: Endpoint, variant: Variant, error: Exception) -> str:
         with self._world.locked():
             group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
-            self._world.log(group, f"{variant.name}/{self._world.identifier()}", str(error).splitlines() or [repr(error)])
+            stream = f"{variant.name}/{self._world.identifier()}"
+            self._world.log(group, stream, str(error).splitlines() or [repr(error)])
         return (
             f"The primary container for production variant {variant.name} did not pass the ping health check. "
             f"Please check CloudWatch logs for this endpoint. {error}"
@@ -386,7 +392,7 @@ class Endpoints:
     def _undone(self, endpoint: Endpoint, deployment: Deployment) -> None:
         if endpoint.rollback_fails:
             endpoint.rollback_fails = False
-            endpoint.record["FailureReason"] = "The rollback failed: the endpoint serves with a mix of both configurations"
+            endpoint.record["FailureReason"] = "The rollback failed: the endpoint serves a mix of both configurations"
             self._enter(endpoint, "UpdateRollbackFailed")
             return
         endpoint.deployment = None

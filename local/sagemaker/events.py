@@ -14,24 +14,69 @@ from typing import Any
 from local.sagemaker.records import Record
 from local.sagemaker.world import World, iso, milliseconds
 
-_TRAINING = (
-    "TrainingJobName TrainingJobArn TrainingJobStatus SecondaryStatus FailureReason HyperParameters "
-    "AlgorithmSpecification RoleArn InputDataConfig OutputDataConfig ResourceConfig VpcConfig StoppingCondition"
-).split()
-_PROCESSING = (
-    "ProcessingJobName ProcessingResources StoppingCondition AppSpecification Environment NetworkConfig RoleArn "
-    "ExperimentConfig ProcessingJobArn ProcessingJobStatus ExitMessage FailureReason"
-).split()
-_TRANSFORM = (
-    "TransformJobName TransformJobArn TransformJobStatus FailureReason ModelName MaxConcurrentTransforms "
-    "MaxPayloadInMB BatchStrategy Environment TransformInput TransformOutput TransformResources DataProcessing"
-).split()
-_PACKAGE = (
-    "ModelPackageGroupName ModelPackageVersion ModelPackageArn ModelPackageDescription InferenceSpecification "
-    "SourceAlgorithmSpecification ValidationSpecification ModelPackageStatus ModelPackageStatusDetails "
-    "CertifyForMarketplace ModelApprovalStatus ApprovalDescription MetadataProperties ModelMetrics "
-    "CustomerMetadataProperties ModelLifeCycle SourceUri"
-).split()
+_TRAINING = [
+    "TrainingJobName",
+    "TrainingJobArn",
+    "TrainingJobStatus",
+    "SecondaryStatus",
+    "FailureReason",
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "VpcConfig",
+    "StoppingCondition",
+]
+_PROCESSING = [
+    "ProcessingJobName",
+    "ProcessingResources",
+    "StoppingCondition",
+    "AppSpecification",
+    "Environment",
+    "NetworkConfig",
+    "RoleArn",
+    "ExperimentConfig",
+    "ProcessingJobArn",
+    "ProcessingJobStatus",
+    "ExitMessage",
+    "FailureReason",
+]
+_TRANSFORM = [
+    "TransformJobName",
+    "TransformJobArn",
+    "TransformJobStatus",
+    "FailureReason",
+    "ModelName",
+    "MaxConcurrentTransforms",
+    "MaxPayloadInMB",
+    "BatchStrategy",
+    "Environment",
+    "TransformInput",
+    "TransformOutput",
+    "TransformResources",
+    "DataProcessing",
+]
+_PACKAGE = [
+    "ModelPackageGroupName",
+    "ModelPackageVersion",
+    "ModelPackageArn",
+    "ModelPackageDescription",
+    "InferenceSpecification",
+    "SourceAlgorithmSpecification",
+    "ValidationSpecification",
+    "ModelPackageStatus",
+    "ModelPackageStatusDetails",
+    "CertifyForMarketplace",
+    "ModelApprovalStatus",
+    "ApprovalDescription",
+    "MetadataProperties",
+    "ModelMetrics",
+    "CustomerMetadataProperties",
+    "ModelLifeCycle",
+    "SourceUri",
+]
 
 
 def _pick(record: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
@@ -139,5 +184,6 @@ def _progress(variant: Mapping[str, Any]) -> dict[str, Any]:
     names = "VariantName CurrentWeight DesiredWeight CurrentInstanceCount DesiredInstanceCount"
     progress = _pick(variant, names.split())
     if "VariantStatus" in variant:
-        progress["VariantStatus"] = [{**step, **_times(step, "StartTime", milliseconds)} for step in variant["VariantStatus"]]
+        steps = variant["VariantStatus"]
+        progress["VariantStatus"] = [{**step, **_times(step, "StartTime", milliseconds)} for step in steps]
     return progress

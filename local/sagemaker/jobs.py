@@ -86,7 +86,7 @@ class Jobs:
         self._container_of = container_of
         self._runs: dict[JobKind, dict[str, _Run]] = {"training": {}, "processing": {}, "transform": {}}
 
-    # -- create -------------------------------------------------------------------------------------------------------
+    # -- create ------------------------------------------------------------------------------------------------------
 
     def create_training_job(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Start a training job. Raises ApiError(ResourceInUse) when the name was ever used."""
@@ -101,16 +101,18 @@ class Jobs:
             raise invalid("Missing required parameter 'ResourceConfig' of a training job")
         spot, longest = params.get("EnableManagedSpotTraining", False), stopping.get("MaxWaitTimeInSeconds")
         if spot and longest is None:
-            raise invalid("MaxWaitTimeInSeconds is required in StoppingCondition when EnableManagedSpotTraining is true")
+            raise invalid("StoppingCondition needs MaxWaitTimeInSeconds when EnableManagedSpotTraining is true")
         if longest is not None and not spot:
-            raise invalid(f"Invalid MaxWaitTimeInSeconds {longest}: only allowed when EnableManagedSpotTraining is true")
+            raise invalid(f"MaxWaitTimeInSeconds {longest} is only allowed when EnableManagedSpotTraining is true")
         if spot and longest < stopping.get("MaxRuntimeInSeconds", _DAY):
             raise invalid(
-                f"Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds: "
+                f"Invalid MaxWaitTimeInSeconds. It must be greater than or equal to MaxRuntimeInSeconds: "
                 f"{longest} < {stopping.get('MaxRuntimeInSeconds', _DAY)}"
             )
         extra = {"SecondaryStatus": "Starting", "SecondaryStatusTransitions": []}
-        return self._create("training", params, {"StoppingCondition": {"MaxRuntimeInSeconds": _DAY, **stopping}} | extra)
+        return self._create(
+            "training", params, {"StoppingCondition": {"MaxRuntimeInSeconds": _DAY, **stopping}} | extra
+        )
 
     def create_processing_job(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Start a processing job. Raises ApiError(ResourceInUse) when the name was ever used."""
@@ -121,7 +123,9 @@ class Jobs:
         """Start a batch transform job with an existing model."""
         return self._create("transform", params, {}, Container=self._container_of(params["ModelName"]))
 
-    def _create(self, kind: JobKind, params: Mapping[str, Any], extra: dict[str, Any], **request: Any) -> dict[str, Any]:
+    def _create(
+        self, kind: JobKind, params: Mapping[str, Any], extra: dict[str, Any], **request: Any
+    ) -> dict[str, Any]:
         run = _Run(kind, {**deepcopy(dict(params)), **request}, {**deepcopy(dict(params)), **extra})
         if "StoppingCondition" in run.record:
             run.request["StoppingCondition"] = dict(run.record["StoppingCondition"])
@@ -139,7 +143,7 @@ class Jobs:
         self.world.later(self.world.timings.job_start, lambda: self._start(run))
         return {f"{run.title}Arn": arn}
 
-    # -- describe, list, stop -----------------------------------------------------------------------------------------
+    # -- describe, list, stop ----------------------------------------------------------------------------------------
 
     def describe_training_job(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Describe a training job."""
@@ -209,7 +213,7 @@ class Jobs:
             raise invalid(f"Training job {name!r} has no instance to take away in status {run.status}")
         run.job.interrupt()
 
-    # -- running ------------------------------------------------------------------------------------------------------
+    # -- running -----------------------------------------------------------------------------------------------------
 
     def _start(self, run: _Run) -> None:
         if run.status != "InProgress":

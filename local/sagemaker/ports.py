@@ -39,7 +39,7 @@ class Aws(Protocol):
     def put_event(self, detail_type: str, detail: Mapping[str, Any], resource_arn: str) -> None:
         """Emit an event with source `aws.sagemaker` on the default bus."""
 
-    def put_metric(  # noqa: PLR0913 - one argument a field of a CloudWatch datum
+    def put_metric(
         self, namespace: str, name: str, value: float, unit: str, dimensions: Mapping[str, str], at: datetime
     ) -> None:
         """Record one CloudWatch datum."""
@@ -84,7 +84,7 @@ class Job(Protocol):
         """Send SIGTERM, and SIGKILL 120 real seconds later (training's contract on StopTrainingJob)."""
 
     def interrupt(self) -> None:
-        """Take the instance away as a spot interruption does: SIGTERM, then SIGKILL after the notice; ends as Interrupted."""
+        """Take the instance away as spot does: SIGTERM, then SIGKILL after the notice; ends as Interrupted."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,13 @@ class Executor(Protocol):
     """Runs the containers of jobs and of models: subprocesses in the stack, plain functions in virtual-time tests."""
 
     def run_job(self, kind: JobKind, request: Mapping[str, Any], report: JobReport, *, attempt: int = 1) -> Job:
-        """Start a job in the background from its validated Create...Job request (transform: plus `Container`, the model's)."""
+        """Start a job in the background from its validated Create...Job request.
+
+        A transform job's request also has `Container`: Image, ModelDataUrl and Environment of its model.
+
+        `attempt` counts from 1; a later one is an interrupted spot job that runs again with its checkpoints and with
+        what is left of MaxRuntimeInSeconds.
+        """
 
     def load_model(self, container: Container, name: str) -> ModelServer:
         """Load a model until it answers /ping. Raises RuntimeError with the container's last words when it does not."""

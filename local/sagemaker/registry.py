@@ -32,7 +32,7 @@ class Registry:
         self._tokens: dict[str, tuple[dict[str, Any], str]] = {}
         self._versions: dict[str, int] = {}
 
-    # -- groups -------------------------------------------------------------------------------------------------------
+    # -- groups ------------------------------------------------------------------------------------------------------
 
     def create_model_package_group(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Create a group. Raises ApiError when the name is taken."""
@@ -70,7 +70,7 @@ class Registry:
                 return record
         raise invalid(f"ModelPackageGroup {name} does not exist.")
 
-    # -- packages -----------------------------------------------------------------------------------------------------
+    # -- packages ----------------------------------------------------------------------------------------------------
 
     def create_model_package(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Register a package: the group's next version, or an unversioned one by name.

@@ -76,7 +76,7 @@ def check(config: Mapping[str, Any], counts: Mapping[str, int]) -> None:
     """
     policies = [name for name in ("BlueGreenUpdatePolicy", "RollingUpdatePolicy") if name in config]
     if len(policies) != 1:
-        raise invalid(f"DeploymentConfig must have one of BlueGreenUpdatePolicy and RollingUpdatePolicy, not {policies}")
+        raise invalid(f"DeploymentConfig must have one of BlueGreenUpdatePolicy, RollingUpdatePolicy, not {policies}")
     policy = config[policies[0]]
     if policies == ["RollingUpdatePolicy"]:
         wait = policy["WaitIntervalInSeconds"]

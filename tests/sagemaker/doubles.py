@@ -1,4 +1,4 @@
-"""The outside of SageMaker in virtual time: a clock moved by hand, neighbours in dictionaries, jobs and models as functions.
+"""The outside of SageMaker in virtual time: a hand-moved clock, neighbours as dictionaries, models as functions.
 
 No threads, no processes. Used by the tests of the local SageMaker and by every test that plays with it.
 """
@@ -268,8 +268,8 @@ class Lab:
 
 def canary(size: int = 10, *, wait: int = 300, termination: int = 300, alarms: Sequence[str] = ()) -> dict[str, Any]:
     """Return a DeploymentConfig for a canary."""
-    routing = {"Type": "CANARY", "WaitIntervalInSeconds": wait}
-    routing["CanarySize"] = {"Type": "CAPACITY_PERCENT", "Value": size}  # type: ignore[assignment]
+    routing: dict[str, Any] = {"Type": "CANARY", "WaitIntervalInSeconds": wait}
+    routing["CanarySize"] = {"Type": "CAPACITY_PERCENT", "Value": size}
     policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": termination}
     config: dict[str, Any] = {"BlueGreenUpdatePolicy": policy}
     if alarms:

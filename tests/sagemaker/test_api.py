@@ -104,7 +104,8 @@ def test_lists_page_filter_and_sort_and_survive_new_records(lab: Lab) -> None:
     for number in range(25):
         lab.model(f"m{number:02}")
         lab.clock.advance(1)
-    seen, token = [], {}
+    seen: list[str] = []
+    token: dict[str, str] = {}
     for page in range(4):
         answer = lab.call("ListModels", SortOrder="Ascending", NameContains="M", MaxResults=8, **token)
         seen += [item["ModelName"] for item in answer["Models"]]
@@ -136,7 +137,7 @@ def test_tags_are_added_listed_and_removed_and_end_with_their_resource(lab: Lab)
 def test_a_model_needs_its_artifact(lab: Lab) -> None:
     """F34."""
     container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/none.tar.gz"}
-    with pytest.raises(ApiError, match="Could not find model data at s3://bucket/none.tar.gz"):
+    with pytest.raises(ApiError, match=r"Could not find model data at s3://bucket/none\.tar\.gz"):
         lab.call("CreateModel", ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
     with pytest.raises(ApiError, match='Could not find model "arn'):
         lab.call("DescribeModel", ModelName="m")

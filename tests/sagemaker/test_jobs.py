@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from local.sagemaker.api import ApiError
 from local.sagemaker.core import Timings
 from local.sagemaker.ports import JobOutcome
 from tests.sagemaker.doubles import IMAGE, ROLE, FakeJob, Lab, training_request
+import itertools
 
-SPOT = {
+SPOT: dict[str, Any] = {
     "EnableManagedSpotTraining": True,
     "StoppingCondition": {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 200},
     "CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/"},
 }
 PROCESSING = {
     "ProcessingJobName": "p",
-    "ProcessingResources": {
-        "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
-    },
+    "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}},
     "AppSpecification": {"ImageUri": IMAGE},
     "RoleArn": ROLE,
     "ProcessingInputs": [
@@ -51,7 +52,7 @@ TRANSFORM = {
 }
 
 
-def start(lab: Lab, name: str = "j", **more: object) -> FakeJob:
+def start(lab: Lab, name: str = "j", **more: Any) -> FakeJob:
     lab.call("CreateTrainingJob", **training_request(name, **more))
     lab.clock.advance(0)
     return lab.executor.jobs[-1]
@@ -75,7 +76,7 @@ def test_a_training_job_goes_its_way_to_completed_with_metrics_and_artifact(lab:
     assert [(m["MetricName"], m["Value"]) for m in description["FinalMetricDataList"]] == [("validation:auc", 0.9)]
     steps = description["SecondaryStatusTransitions"]
     assert [step["Status"] for step in steps] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
-    assert all(before["EndTime"] == after["StartTime"] for before, after in zip(steps, steps[1:], strict=False))
+    assert all(before["EndTime"] == after["StartTime"] for before, after in itertools.pairwise(steps))
     assert description["TrainingEndTime"] - description["TrainingStartTime"] == 40.0
     assert (description["TrainingTimeInSeconds"], description["BillableTimeInSeconds"]) == (42, 42)
     assert lab.aws.values("validation:auc", TrainingJobName="j") == [0.8, 0.9]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def template() -> dict[str, Any]:
         if "DefinitionUri" in properties:
             properties["DefinitionUri"] = {"Bucket": "bucket", "Key": properties["DefinitionUri"]}
     written.get("Globals", {}).get("Function", {}).pop("CodeUri", None)
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform asks for the partition of a region
     return dict(transform(written, {}, _NoManagedPolicies()))
 
 

@@ -50,7 +50,10 @@ def _collect(found: dict[str, float], part: Mapping[str, Any], path: str) -> Non
         found.setdefault(_SPELLINGS.get(name, name), float(value))
 
 
-def fit(train: float, holdout: float, *, gap: float = 0.1, floor: float = 0.7) -> Literal["healthy", "overfit", "underfit"]:
+Fit = Literal["healthy", "overfit", "underfit"]
+
+
+def fit(train: float, holdout: float, *, gap: float = 0.1, floor: float = 0.7) -> Fit:
     """Return how a model fits (EV-07): 92 / 88 is healthy, 99 / 75 overfit, 65 / 65 underfit.
 
     The two are the same metric, higher being better, on training and on held-out data; `gap` is the largest

@@ -1,1 +1,1 @@
-"""The statistics engine: pure functions over files, bytes and arrays; numpy and pyarrow are imported here and nowhere else."""
+"""The statistics engine: pure functions over files, bytes and arrays; numpy and pyarrow live here and nowhere else."""

@@ -14,7 +14,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.monitoring.files import Constraints, FeatureConstraint, Settings, Violation, read_constraints, suggest_constraints
+from linnet.monitoring.files import (
+    Constraints,
+    FeatureConstraint,
+    Settings,
+    Violation,
+    read_constraints,
+    suggest_constraints,
+)
 from linnet.monitoring.profile import Column, Profile
 
 ROBUST_C = 1.8
@@ -22,6 +29,7 @@ ROBUST_C = 1.8
 LOW, HIGH = 0.1, 0.3
 _SMALLEST_SHARE = 1e-4
 _PSI_BINS = 10
+Method = Literal["Simple", "Robust"]
 Status = Literal["Completed", "CompletedWithViolations", "no_data"]
 
 
@@ -54,7 +62,7 @@ def severity(drift: Mapping[str, float], low: float = LOW, high: float = HIGH) -
     return "High" if worst > high else "Low" if worst > low else None
 
 
-def drift_scores(baseline: Profile, current: Profile, method: Literal["Simple", "Robust"] = "Robust") -> dict[str, float]:
+def drift_scores(baseline: Profile, current: Profile, method: Method = "Robust") -> dict[str, float]:
     """Return the distance of every feature that has values on both sides, 0 (same) to 1."""
     scores = {}
     for name, before in baseline.columns.items():
@@ -96,7 +104,9 @@ def compare(
 def _comparable(before: Column, now: Column) -> bool:
     if before.numeric is None or before.numeric != now.numeric:
         return False
-    return bool(before.values.size and now.values.size) if before.numeric else bool(before.categories and now.categories)
+    if before.numeric:
+        return bool(before.values.size and now.values.size)
+    return bool(before.categories and now.categories)
 
 
 # --- the six checks ----------------------------------------------------------------------------------------------
@@ -124,7 +134,8 @@ def _content_checks(constraint: FeatureConstraint, now: Column) -> Iterator[Viol
     if now.present and wrong / now.present > settings.datatype_threshold:
         text = f"Data type match requirement is not met. Expected data type: {constraint.kind}, "
         text += f"Expected match: {1 - settings.datatype_threshold:.6g}. "
-        yield Violation(name, "data_type_check", f"{text}Observed: Only {1 - wrong / now.present:.6g} of data is {constraint.kind}.")
+        text += f"Observed: Only {1 - wrong / now.present:.6g} of data is {constraint.kind}."
+        yield Violation(name, "data_type_check", text)
     if now.present + now.missing and now.completeness < constraint.completeness:
         text = f"Value: {now.completeness:.6g} does not meet the constraint requirement! "
         yield Violation(name, "completeness_check", f"{text}Expected completeness: {constraint.completeness:.6g}")
@@ -175,8 +186,8 @@ def distances(before: Column, now: Column) -> dict[str, float]:
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def l_infinity(before: Column, now: Column, method: Literal["Simple", "Robust"] = "Simple") -> float:
-    """Return the largest difference of the two cumulative shares (numbers: Kolmogorov-Smirnov) or shares (categories)."""
+def l_infinity(before: Column, now: Column, method: Method = "Simple") -> float:
+    """Return the largest difference of cumulative shares (numbers: Kolmogorov-Smirnov) or of shares (categories)."""
     if before.numeric:
         simple = _ks(before, now)
     else:
@@ -190,7 +201,7 @@ def l_infinity(before: Column, now: Column, method: Literal["Simple", "Robust"] 
 
 
 def robust(simple: float, n: float, m: float, alpha: float | None = None) -> float:
-    """Return the part of a distance that `n` and `m` rows cannot show by chance, at level `alpha` (default: c = 1.8)."""
+    """Return what of a distance `n` and `m` rows cannot show by chance, at level `alpha` (default: c = 1.8)."""
     c = ROBUST_C if alpha is None else math.sqrt(-math.log(alpha / 2) / 2)
     return max(0.0, simple - c * math.sqrt((n + m) / (n * m)))
 
@@ -264,7 +275,7 @@ def _too_small(expected: list[float]) -> bool:
 
 
 def _upper_gamma(a: float, x: float) -> float:
-    """Return the regularized upper incomplete gamma function Q(a, x) (Numerical Recipes 6.2: series, continued fraction)."""
+    """Return the regularized upper incomplete gamma function Q(a, x) (Numerical Recipes, section 6.2)."""
     if x <= 0:
         return 1.0
     front = math.exp(-x + a * math.log(x) - math.lgamma(a))

@@ -80,6 +80,22 @@ def evaluate(
     }  # fmt: skip
 
 
+def read_scores(content: bytes, name: str = "predictions") -> Floats:
+    """Return the numbers of a file with one row a line, the first field counting: a transform's output, or labels.
+
+    Raises:
+        BadInputError: a line does not start with a finite number (named), or there is none.
+    """
+    lines = content.decode(errors="replace").splitlines()
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(float(line.split(",", 1)[0].strip().strip('"')))
+        except ValueError:
+            raise BadInputError(f"{name}, line {number}", line[:80], "a number in the first field") from None
+    return _vector(name, found)
+
+
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> dict[str, int]:
     """Return the counts tp, fp, fn, tn at a threshold."""
     truth, score = _checked(labels, scores)
@@ -123,7 +139,7 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     truth, score = _checked(labels, scores)
     order = np.argsort(score, kind="stable")[::-1]
     ordered = score[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)  # noqa: FBT003 - the last row closes the last tie
+    last = np.append(ordered[1:] != ordered[:-1], True)
     tp = np.cumsum(truth[order])[last]
     called = (np.arange(ordered.size) + 1)[last]
     precision, recall = tp / called, tp / max(1.0, float(truth.sum()))
@@ -182,7 +198,7 @@ def difference(
 
 
 def regression(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """Return `regression_metrics`: mae, mse, rmse, r2 (left out for constant labels), mape (left out with a label 0)."""
+    """Return `regression_metrics`: mae, mse, rmse; r2 unless the labels are constant, mape unless one is 0."""
     truth, guess = _vector("labels", labels), _vector("predictions", predictions)
     _same_length(truth, guess)
     errors = guess - truth
@@ -273,15 +289,13 @@ def _spread(cells: Mapping[str, int]) -> dict[str, float]:
     return {name: float(np.std(values)) for name, values in _from_cells(*draws.T).items()}
 
 
-def _bootstrap(
-    truth: Floats, old: NDArray[np.bool_], new: NDArray[np.bool_], metric: str, level: float
-) -> Difference:
+def _bootstrap(truth: Floats, old: NDArray[np.bool_], new: NDArray[np.bool_], metric: str, level: float) -> Difference:
     """Resample rows by resampling the eight counts of (label, champion's call, candidate's call)."""
     kind = truth.astype(np.int64) * 4 + old * 2 + new
     counts = np.bincount(kind, minlength=8).astype(np.float64)
 
     def gain(cells: Floats) -> Floats:
-        # index = label * 4 + champion * 2 + candidate
+        # Axes: label, champion's call, candidate's call.
         by = cells.reshape(*cells.shape[:-1], 2, 2, 2)
         first, second = by.sum(axis=-1), by.sum(axis=-2)
         results = []

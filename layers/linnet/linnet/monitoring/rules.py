@@ -45,19 +45,16 @@ class Rule:
     @property
     def allowed(self) -> str:
         """What the rule lets pass, in words."""
-        if self.kind in ("completeness", "uniqueness"):
-            return f"> {_spell(self.above)}"
-        if self.kind == "schema":
-            return f"the columns {', '.join(self.columns)}" + ("" if self.extra else " and no other")
-        if self.kind == "type":
-            return str(self.type)
-        if self.kind in ("exists", "not_null"):
-            return "present" if self.kind == "exists" else "no missing value"
-        if self.minimum is None:
-            return f"at most {_spell(self.maximum)}"
-        if self.maximum is None:
-            return f"at least {_spell(self.minimum)}"
-        return f"between {_spell(self.minimum)} and {_spell(self.maximum)}"
+        least, most = _spell(self.minimum), _spell(self.maximum)
+        bounds = f"at most {most}" if self.minimum is None else f"at least {least}"
+        return {
+            "completeness": f"> {_spell(self.above)}",
+            "uniqueness": f"> {_spell(self.above)}",
+            "schema": f"the columns {', '.join(self.columns)}" + ("" if self.extra else " and no other"),
+            "type": str(self.type),
+            "exists": "present",
+            "not_null": "no missing value",
+        }.get(self.kind, bounds if None in (self.minimum, self.maximum) else f"between {least} and {most}")
 
     @property
     def text(self) -> str:
@@ -196,21 +193,22 @@ def _judge(rule: Rule, rows: int, columns: Sequence[str], seen: Mapping[str, _Se
         extra = [] if rule.extra else [name for name in columns if name not in rule.columns]
         observed = {"missing": missing[:_SHOWN], "extra": extra[:_SHOWN]}
         return _entry(rule, passed=not missing and not extra, observed=observed, failing=None)
-    if rule.column not in columns:
-        return _entry(rule, passed=False, observed="the column is missing", failing=None)
-    if rule.kind == "exists":
+    if rule.kind == "exists" and rule.column in columns:
         return _entry(rule, passed=True, observed="present", failing=0)
-    column = seen[rule.column]
+    column = seen.get(str(rule.column))
+    if column is None:
+        return _entry(rule, passed=False, observed="the column is missing", failing=None)
     if rule.kind in ("completeness", "not_null"):
         share = column.present / rows if rows else None
         passed = share is not None and (share > (rule.above or 0.0) if rule.kind == "completeness" else share == 1)
         return _entry(rule, passed=passed, observed=share, failing=rows - column.present)
-    if not column.present:
-        return _entry(rule, passed=False, observed="no values", failing=rows)
     return _judge_values(rule, column)
 
 
 def _judge_values(rule: Rule, column: _Seen) -> dict[str, Any]:
+    observed: Any
+    if not column.present:
+        return _entry(rule, passed=False, observed="no values", failing=None)
     if rule.kind == "uniqueness":
         counts = pc.value_counts(pa.chunked_array(column.values).drop_null()).field("counts")
         once = pc.sum(pc.equal(counts, 1)).as_py() or 0

@@ -8,7 +8,7 @@ holdout would favour the old champion.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from linnet.monitoring.tables import DEFAULT_LIMITS, Limits, Source, numbers, re
 
 Side = Literal["train", "validation", "test"]
 _RANGE = 2**64
+_WITHOUT_HEADER = pacsv.WriteOptions(include_header=False, quoting_style="needed")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Prepared:
     columns: tuple[str, ...]
     """The columns of `train`: the label, then the features as the spec orders them."""
     rows: Mapping[str, int]
-    """train, validation, test; held_out_older (rows of older batches on the holdout's side), dropped (no label or id)."""
+    """train, validation, test; held_out_older (older batches' part of the holdout), dropped (no label or no entity)."""
 
 
 def position(entity: str) -> float:
@@ -87,38 +88,49 @@ def prepare(
     kinds = {label: "number", **features}
     schema = pa.schema([(name, pa.float64() if kinds[name] == "number" else pa.string()) for name in columns])
     with ExitStack() as stack:
-        files = {
-            name: stack.enter_context(_writer(path, _part(schema, name), header=algorithm == "script" and "test" not in name))
-            for name, path in paths.items()
-        }
-        for sources, is_newest in ((older, False), (newest, True)):
-            for batch in read_table(sources, limits=limits):
+        files = {}
+        for name, path in paths.items():
+            file = stack.enter_context(path.open("wb"))
+            if algorithm == "script" and not name.startswith("test"):
+                file.write((",".join(columns) + "\n").encode())
+            files[name] = stack.enter_context(pacsv.CSVWriter(file, _part(schema, name), write_options=_WITHOUT_HEADER))
+        # File by file: batches may differ in columns that nobody asks for.
+        for source, is_newest in (*((one, False) for one in older), *((one, True) for one in newest)):
+            for batch in read_table([source], limits=limits):
                 table, places, dropped = _readable(batch, schema, entity)
                 rows["dropped"] += dropped
-                held_out = places < data["holdout"]
-                validating = ~held_out & (places < data["holdout"] + data["validation"])
-                chosen = {"train": ~held_out & ~validating, "validation": validating}
-                if is_newest:
-                    chosen["test"] = held_out
-                else:
-                    rows["held_out_older"] += int(held_out.sum())
-                for name, mask in chosen.items():
-                    rows[name] += int(mask.sum())
-                    part = table.filter(pa.array(mask))
-                    if name == "test":
-                        files["test_features"].write_batch(part.select(list(features)))
-                        files["test_labels"].write_batch(part.select([label]))
-                    else:
-                        files[name].write_batch(part)
+                for name, part in _deal(table, places, data, newest=is_newest):
+                    rows[name] += part.num_rows
+                    _write(files, name, part)
     for name, what in (("train", "training"), ("test", "the holdout of the newest batch")):
         if not rows[name]:
-            raise BadInputError(f"rows for {what}", 0, "at least one: there is too little data, or it has too few entities")
+            raise BadInputError(f"rows for {what}", 0, "at least one: more data, or more entities in it")
     if not rows["validation"]:
         paths["validation"].unlink()
-    return Prepared(
-        paths["train"], paths["validation"] if rows["validation"] else None, paths["test_features"], paths["test_labels"],
-        columns, rows,
-    )  # fmt: skip
+    validation = paths["validation"] if rows["validation"] else None
+    return Prepared(paths["train"], validation, paths["test_features"], paths["test_labels"], columns, rows)
+
+
+def _deal(
+    table: pa.RecordBatch, places: NDArray[np.float64], data: Mapping[str, Any], *, newest: bool
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    held_out = places < data["holdout"]
+    validating = ~held_out & (places < data["holdout"] + data["validation"])
+    masks = {
+        "train": ~held_out & ~validating,
+        "validation": validating,
+        "test" if newest else "held_out_older": held_out,
+    }
+    for name, mask in masks.items():
+        yield name, table.filter(pa.array(mask))
+
+
+def _write(files: Mapping[str, pacsv.CSVWriter], name: str, part: pa.RecordBatch) -> None:
+    if name == "test":
+        files["test_features"].write_batch(part.select(part.schema.names[1:]))
+        files["test_labels"].write_batch(part.select(part.schema.names[:1]))
+    elif name in files:
+        files[name].write_batch(part)
 
 
 def _part(schema: pa.Schema, name: str) -> pa.Schema:
@@ -127,13 +139,7 @@ def _part(schema: pa.Schema, name: str) -> pa.Schema:
     return pa.schema(list(schema)[1:]) if name == "test_features" else schema
 
 
-def _writer(path: Path, schema: pa.Schema, *, header: bool) -> pacsv.CSVWriter:
-    return pacsv.CSVWriter(str(path), schema, write_options=pacsv.WriteOptions(include_header=header, quoting_style="needed"))
-
-
-def _readable(
-    batch: pa.RecordBatch, schema: pa.Schema, entity: str
-) -> tuple[pa.RecordBatch, NDArray[np.float64], int]:
+def _readable(batch: pa.RecordBatch, schema: pa.Schema, entity: str) -> tuple[pa.RecordBatch, NDArray[np.float64], int]:
     """Return the label and the features in order, the rows' positions, and how many rows had no label or no entity."""
     for name in (entity, *schema.names):
         if name not in batch.schema.names:

@@ -30,7 +30,7 @@ _ROW = re.compile(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)")
 
 
 class DataError(BadInputError):
-    """A data file cannot be read as the table it should be: names the file, the place, what is there and what may be."""
+    """A data file is not the table it should be: names the file, the place, what is there and what may be."""
 
     def __init__(self, file: str, where: str, what: Any, allowed: str) -> None:
         super().__init__(f"{file}, {where}" if where else file, what, allowed)
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column as numbers: `values` is NaN where the field is missing (`nulls`) or no number up to `LARGEST` (`invalid`)."""
+    """A column as numbers; NaN where the field is missing (`nulls`) or no number up to `LARGEST` (`invalid`)."""
 
     values: NDArray[np.float64]
     nulls: NDArray[np.bool_]
@@ -79,8 +79,8 @@ def read_table(
     """Yield the rows of all files, in order, as batches with the same columns in the same order.
 
     CSV columns come as strings, missing (`NULLS`) as null: use `numbers` and `texts`. Parquet columns come as int64,
-    float64 or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names the columns of CSV files that have no
-    header; without it the first row is the header. Files may order their columns differently, not have different ones.
+    float64 or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names the columns of CSV files that
+    have no header; without it the first row is the header. Files may order their columns differently, not have others.
 
     Raises:
         DataError: bad UTF-8, NUL, ragged rows, duplicate or missing headers, other columns than the first file's,
@@ -117,7 +117,8 @@ def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
     seen: set[str] = set()
     for position, name in enumerate(names, 1):
         if not name or len(name) > _NAME_LENGTH or not name.isprintable():
-            raise DataError(file, f"header, column {position}", name, f"a printable name of 1 to {_NAME_LENGTH} characters")
+            allowed = f"a printable name of 1 to {_NAME_LENGTH} characters"
+            raise DataError(file, f"header, column {position}", name, allowed)
         if name in seen:
             raise DataError(file, f"header, column {position}", name, "every column name once")
         seen.add(name)
@@ -131,7 +132,8 @@ def _check_lengths(file: str, batch: pa.RecordBatch, limits: Limits) -> None:
             continue
         longest = pc.max(pc.binary_length(values)).as_py() or 0
         if longest > limits.field_length:
-            raise DataError(file, f"column {name}", f"a field of {longest} bytes", f"at most {limits.field_length} bytes")
+            what = f"a field of {longest} bytes"
+            raise DataError(file, f"column {name}", what, f"at most {limits.field_length} bytes")
 
 
 def _bytes_of(source: Source) -> bytes | mmap.mmap:
@@ -161,7 +163,10 @@ def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.Reco
         reader = pacsv.open_csv(
             pa.py_buffer(content),
             read_options=pacsv.ReadOptions(
-                column_names=names, skip_rows=0, block_size=_BLOCK_BYTES, use_threads=False,
+                column_names=names,
+                skip_rows=0,
+                block_size=_BLOCK_BYTES,
+                use_threads=False,
                 skip_rows_after_names=0 if columns is not None else 1,
             ),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
@@ -204,7 +209,8 @@ def _csv_error(file: str, message: str) -> DataError:
 
 def _read_parquet(source: Source, limits: Limits) -> Iterator[pa.RecordBatch]:
     try:
-        raw = pa.BufferReader(source.content) if isinstance(source.content, bytes) else pa.memory_map(str(source.content))
+        given = source.content
+        raw = pa.BufferReader(given) if isinstance(given, bytes) else pa.memory_map(str(given))
         footer = pq.read_metadata(raw)
         schema = footer.schema.to_arrow_schema()
         declared = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
@@ -216,7 +222,7 @@ def _read_parquet(source: Source, limits: Limits) -> Iterator[pa.RecordBatch]:
         for field in schema:
             if not _flat(field.type):
                 raise DataError(source.name, f"column {field.name}", str(field.type), "numbers, text, booleans, dates")
-        text = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+        text = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         # A dictionary keeps a long text that is repeated a million times as one.
         file = pq.ParquetFile(raw, read_dictionary=text)
         empty = True
@@ -233,7 +239,15 @@ def _flat(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
     checks = (
-        "integer", "floating", "boolean", "string", "large_string", "string_view", "decimal", "temporal", "null",
+        "integer",
+        "floating",
+        "boolean",
+        "string",
+        "large_string",
+        "string_view",
+        "decimal",
+        "temporal",
+        "null",
     )
     return any(getattr(pa.types, f"is_{check}")(kind) for check in checks)
 

@@ -1,2 +1,0 @@
-from local.clock import WallClock
-def apply(clock: WallClock) -> None: pass

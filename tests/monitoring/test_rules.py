@@ -1,0 +1,183 @@
+"""The data-quality gate (DV-01..DV-03): the seeds' rules against a clean file and one file for each way to be bad."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linnet.errors import BadInputError
+from linnet.monitoring.rules import Rule, rules_of, validate, validate_files
+from linnet.monitoring.tables import Source
+
+DATA = {
+    "label": "churned",
+    "entity": "customer_id",
+    "features": {"age": "number", "income": "number", "email": "category"},
+    "minimum_rows": 100,
+    "rules": [
+        {"kind": "completeness", "column": "customer_id", "above": 0.99},
+        {"kind": "uniqueness", "column": "customer_id", "above": 0.99},
+        {"kind": "range", "column": "age", "min": 0, "max": 120},
+        {"kind": "mean", "column": "income", "min": 30000, "max": 80000},
+        {"kind": "exists", "column": "email"},
+    ],
+}
+HEADER = ("customer_id", "age", "income", "email", "churned")
+
+
+def rows(**columns: Any) -> list[list[str]]:
+    usual = {
+        "customer_id": lambda i: f"c{i}",
+        "age": lambda i: 20 + i % 60,
+        "income": lambda i: 40000 + i % 1000,
+        "email": lambda i: f"a{i}@example.org",
+        "churned": lambda i: i % 2,
+    }
+    return [[str((columns.get(name) or usual[name])(i)) for name in HEADER] for i in range(1000)]
+
+
+def check(content: list[list[str]], header: tuple[str, ...] = HEADER, data: Any = DATA) -> dict[str, Any]:
+    text = "\n".join(",".join(row) for row in [list(header), *content]) + "\n"
+    report = validate_files([Source("customers.csv", text.encode())], rules_of(data))
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    return report
+
+
+def test_dv01_a_clean_file_passes_and_the_report_says_what_was_looked_at() -> None:
+    report = check(rows())
+    assert report["verdict"] == "PASS"
+    assert report["failures"] == []
+    assert (report["rows"], report["files"], report["columns"]) == (1000, ["customers.csv"], list(HEADER))
+    assert all(entry["passed"] for entry in report["rules"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule", "observed", "failing"),
+    [
+        ({"customer_id": lambda i: f"c{i}" if i % 50 else ""}, 'Completeness "customer_id" > 0.99', 0.98, 20),
+        ({"customer_id": lambda i: f"c{i - i % 50 // 49}"}, 'Uniqueness "customer_id" > 0.99', 0.96, 40),
+        ({"age": lambda i: 130 if i == 7 else 30}, 'ColumnValues "age" between 0 and 120', {"min": 30.0, "max": 130.0, "text": 0}, 1),
+        ({"income": lambda i: 90000}, 'Mean "income" between 30000 and 80000', 90000.0, None),
+    ],
+)  # fmt: skip
+def test_dv01_each_bad_file_fails_with_exactly_the_failing_rule_named(
+    bad: Any, rule: str, observed: Any, failing: int | None
+) -> None:
+    report = check(rows(**bad))
+    assert report["verdict"] == "FAIL"
+    (failed,) = [entry for entry in report["rules"] if not entry["passed"]]
+    assert (failed["rule"], failed["observed"], failed["rows_failing"]) == (rule, observed, failing)
+    assert len(report["failures"]) == 1
+    assert report["failures"][0].startswith(rule)
+
+
+def test_dv01_a_missing_column_fails_every_rule_on_it_and_crashes_none() -> None:
+    report = check([row[:3] + row[4:] for row in rows()], ("customer_id", "age", "income", "churned"))
+    assert report["failures"][0] == (
+        "Schema the columns customer_id, churned, age, income, email: observed missing email"
+    )
+    assert report["failures"][1] == 'ColumnExists "email": observed the column is missing'
+
+
+@pytest.mark.parametrize(("share", "passed"), [(990, False), (991, True)])
+def test_completeness_above_is_strict(share: int, passed: bool) -> None:  # noqa: FBT001 - a table of cases
+    batch = pa.RecordBatch.from_pydict({"a": ["x"] * share + [None] * (1000 - share)})
+    (entry,) = validate([batch], [Rule("completeness", "a", above=0.99)])["rules"]
+    assert entry["passed"] is passed
+    assert entry["observed"] == share / 1000
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "passed"),
+    [
+        (Rule("range", "a", 0, 1), ["0", "1", "0.5", None], True),
+        (Rule("range", "a", 0, 1), ["0", "1.0000001"], False),
+        (Rule("range", "a", minimum=0), ["1e9"], True),
+        (Rule("range", "a", 0, 10_000), ["5", "many"], False),
+        (Rule("mean", "a", 1, 5), ["1", "9"], True),
+        (Rule("mean", "a", 1, 5), ["1", "9.1"], False),
+        (Rule("mean", "a", 1, 5), ["3", "three"], False),
+        (Rule("not_null", "a"), ["1", "x"], True),
+        (Rule("not_null", "a"), ["1", None], False),
+        (Rule("type", "a", type="integral"), ["1", "2.0", None], True),
+        (Rule("type", "a", type="integral"), ["1", "2.5"], False),
+        (Rule("type", "a", type="fractional"), ["1", "2.5", "-1e-3"], True),
+        (Rule("type", "a", type="fractional"), ["1", "inf"], False),
+        (Rule("type", "a", type="string"), ["1", "x"], True),
+        (Rule("row_count", minimum=2, maximum=2), ["1", None], True),
+        (Rule("row_count", minimum=3), ["1", None], False),
+        (Rule("schema", columns=("a",), extra=False), ["1"], True),
+        (Rule("schema", columns=("a", "b")), ["1"], False),
+        (Rule("schema", columns=(), extra=False), ["1"], False),
+        (Rule("uniqueness", "a", above=0.5), ["1", "1", "2", "3", "4", None], True),
+        (Rule("uniqueness", "a", above=0.6), ["1", "1", "2", "3", "4", None], False),
+        (Rule("mean", "a", 0, 5), [None, None], False),
+        (Rule("range", "a", 0, 5), [None, None], False),
+    ],
+)
+def test_dv03_every_kind_of_rule_at_its_bounds(rule: Rule, values: list[str | None], passed: bool) -> None:  # noqa: FBT001
+    report = validate([pa.RecordBatch.from_arrays([pa.array(values, pa.string())], names=["a"])], [rule])
+    assert (report["verdict"] == "PASS") is passed
+    if not passed:
+        assert rule.text in report["failures"][0]
+
+
+def test_a_table_without_rows_never_passes() -> None:
+    empty = pa.RecordBatch.from_pydict({"a": pa.array([], pa.string())})
+    for rules in ([], [Rule("exists", "a")], [Rule("row_count", minimum=0)]):
+        assert validate([empty], rules)["verdict"] == "FAIL"
+    assert validate_files([], [])["verdict"] == "FAIL"
+
+
+def test_dv02_an_unreadable_file_fails_by_name_and_still_has_a_report() -> None:
+    report = validate_files([Source("broken.csv", b"a,b\n1\n")], rules_of(DATA))
+    assert report["verdict"] == "FAIL"
+    assert report["rules"][0]["rule"] == "Readable"
+    assert "broken.csv, row 2" in report["failures"][0]
+
+
+def test_the_spec_implies_its_columns_their_types_and_a_complete_label() -> None:
+    data = {"label": "y", "entity": "id", "features": {"x": "number"}, "minimum_rows": 2}
+    good = [["1", "1", "2"], ["2", "0", "3"]]
+    assert check(good, ("id", "y", "x"), data)["verdict"] == "PASS"
+    for bad, rule in (
+        ([["1", "1", "2"], ["2", "", "3"]], 'IsComplete "y"'),
+        ([["1", "1", "2"], ["", "0", "3"]], 'IsComplete "id"'),
+        ([["1", "1", "2"], ["2", "0", "cold"]], 'ColumnDataType "x" fractional'),
+        (good[:1], "RowCount at least 2"),
+    ):
+        assert [entry["rule"] for entry in check(bad, ("id", "y", "x"), data)["rules"] if not entry["passed"]] == [rule]
+    tolerant = {**data, "rules": [{"kind": "completeness", "column": "y", "above": 0.4}]}
+    assert check([["1", "1", "2"], ["2", "", "3"]], ("id", "y", "x"), tolerant)["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "median", "column": "a"}, {"kind": "mean"}, {"kind": "type", "column": "a"}, {"kind": "uniqueness", "column": "a"}]
+)  # fmt: skip
+def test_a_rule_that_means_nothing_is_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(BadInputError, match="rule"):
+        Rule(**wrong)
+
+
+VALUES = st.lists(st.one_of(st.none(), st.integers(-50, 50).map(str), st.sampled_from(["x", "2.5"])), max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(values=VALUES, data=st.data())
+def test_batches_may_be_cut_and_rows_ordered_as_one_likes(values: list[str | None], data: st.DataObject) -> None:
+    rules = [
+        Rule("completeness", "a", above=0.5), Rule("uniqueness", "a", above=0.5), Rule("range", "a", -10, 10),
+        Rule("type", "a", type="integral"), Rule("not_null", "a"), Rule("row_count", minimum=10),
+    ]  # fmt: skip
+    shuffled = data.draw(st.permutations(values))
+    cut = data.draw(st.integers(0, len(values)))
+
+    def batch(part: list[str | None]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([pa.array(part, pa.string())], names=["a"])
+
+    assert validate([batch(values)], rules) == validate([batch(shuffled[:cut]), batch(shuffled[cut:])], rules)

@@ -1,0 +1,179 @@
+"""Reading tables: what is refused, where the message points, and that the limits hold before memory is spent (F24)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linnet.errors import BadInputError
+from linnet.monitoring.tables import NULLS, DataError, Limits, Source, numbers, read_table, texts
+
+
+def csv(content: bytes, **options: Any) -> list[dict[str, list[Any]]]:
+    return [batch.to_pydict() for batch in read_table([Source("a.csv", content)], **options)]
+
+
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, **options)
+    return buffer.getvalue()
+
+
+def test_a_csv_comes_as_text_with_its_missing_values_as_null() -> None:
+    found = csv(b'\xef\xbb\xbfa,"b,c"\r\n1, x \r\n\r\nNA,"two\nlines"\r\n')
+    assert found == [{"a": ["1", None], "b,c": [" x ", "two\nlines"]}]
+
+
+def test_columns_can_be_named_when_the_file_has_no_header() -> None:
+    assert csv(b"1,2\n3,4\n", columns=["x", "y"]) == [{"x": ["1", "3"], "y": ["2", "4"]}]
+
+
+@pytest.mark.parametrize("content", [b"a,b\n", b"a,b", b"a,b\r\n"])
+def test_a_header_alone_is_a_table_without_rows(content: bytes) -> None:
+    assert csv(content) == [{"a": [], "b": []}]
+
+
+CORPUS = {
+    "empty": (b"", "header"),
+    "blank": (b"\n\n", "header"),
+    "NUL": (b"a,b\n1,\x002\n", "byte 6"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "byte"),
+    "latin-1 in a field": (b"a,b\n1,M\xfcnchen\n", "column number 2"),
+    "latin-1 in the header": (b"a,M\xfcn\n1,2\n", "header, byte 3"),
+    "duplicate header": (b"a,b,a\n1,2,3\n", "header, column 3"),
+    "unnamed column": (b"a,,c\n1,2,3\n", "header, column 2"),
+    "control character in a name": (b"a,b\x07\n1,2\n", "header, column 2"),
+    "a name without end": (b"a," + b"b" * 300 + b"\n1,2\n", "header, column 2"),
+    "too few fields": (b"a,b\n1,2\n3\n", "row 3"),
+    "too many fields": (b"a,b\n1,2,3\n", "row 2"),
+    "open quote in the header": (b'a,"b\n1,2\n', "header"),
+    "a field too long": (b"a\n" + b"x" * 9000 + b"\n", "column a"),
+    "a quote that swallows the rest": (b'a,b\n1,"2\n' + b"3,4\n" * 10, "row"),
+}
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_malformed_csv_is_refused_with_file_and_place(name: str) -> None:
+    content, place = CORPUS[name]
+    with pytest.raises(DataError) as refused:
+        csv(content)
+    assert refused.value.file == "a.csv"
+    assert place in refused.value.where or name == "a quote that swallows the rest"
+    assert isinstance(refused.value, BadInputError)
+
+
+def test_a_refusal_shows_no_row_of_the_data() -> None:
+    with pytest.raises(DataError) as refused:
+        csv(b"a,b\n1,2\nsecret-name,secret-number,3\n")
+    assert "secret" not in str(refused.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=300), kind=st.sampled_from(["csv", "parquet"]))
+def test_any_bytes_are_a_table_or_a_data_error(content: bytes, kind: Any) -> None:
+    try:
+        for batch in read_table([Source("x", content, kind)]):
+            for column in batch.columns:
+                numbers(column)
+    except DataError as error:
+        assert error.file == "x"
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_damaged_parquet_file_is_a_table_or_a_data_error(data: st.DataObject) -> None:
+    content = bytearray(parquet(pa.table({"a": list(range(50)), "t": ["x"] * 50})))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    limits = Limits(bytes=10_000_000, rows=1_000)
+    try:
+        rows = sum(batch.num_rows for batch in read_table([Source("x", bytes(content), "parquet")], limits=limits))
+    except DataError:
+        return
+    assert rows <= limits.rows
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(bytes=19), "size"), (Limits(rows=3), "rows"), (Limits(columns=1), "columns"),
+        (Limits(field_length=2), "column b"),
+    ],
+)  # fmt: skip
+def test_each_limit_holds_over_all_files_together(limits: Limits, said: str) -> None:
+    files = [Source("one", b"a,b\n1,1\n2,2\n"), Source("two", b"a,b\n1,333\n2,2\n")]
+    with pytest.raises(DataError) as refused:
+        list(read_table(files, limits=limits))
+    assert refused.value.where == said
+
+
+def test_a_table_at_its_limits_is_read() -> None:
+    content = b"a,b\n1,22\n"
+    limits = Limits(bytes=len(content), rows=1, columns=2, field_length=2)
+    assert csv(content, limits=limits) == [{"a": ["1"], "b": ["22"]}]
+
+
+def test_parquet_is_refused_by_what_its_footer_declares() -> None:
+    bomb = parquet(pa.table({"a": np.zeros(2_000_000)}), compression="zstd")
+    assert len(bomb) < 100_000  # a few kB that ask for 16 MB
+    with pytest.raises(DataError, match="rows declared"):
+        list(read_table([Source("bomb", bomb, "parquet")], limits=Limits(rows=1_000)))
+    plain = parquet(pa.table({"a": np.zeros(2_000_000)}), compression="zstd", use_dictionary=False)
+    with pytest.raises(DataError, match="bytes declared"):
+        list(read_table([Source("bomb", plain, "parquet")], limits=Limits(bytes=1_000_000)))
+
+
+def test_a_long_text_repeated_in_parquet_is_found_before_it_is_unfolded() -> None:
+    bomb = parquet(pa.table({"a": pa.array(["x" * 100_000] * 10_000)}))  # would be 1 GB
+    with pytest.raises(DataError, match="a field of 100000 bytes"):
+        list(read_table([Source("bomb", bomb, "parquet")]))
+
+
+def test_nested_parquet_columns_are_refused_by_name() -> None:
+    nested = parquet(pa.table({"a": [1], "n": [[1, 2]]}))
+    with pytest.raises(DataError, match="column n"):
+        list(read_table([Source("x", nested, "parquet")]))
+
+
+def test_files_may_order_their_columns_differently_but_not_have_others() -> None:
+    one, swapped = Source("one", b"a,b\n1,2\n"), Source("two", b"b,a\n4,3\n")
+    assert [batch.to_pydict() for batch in read_table([one, swapped])] == [
+        {"a": ["1"], "b": ["2"]}, {"a": ["3"], "b": ["4"]},
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"two, columns.*the columns of the first file"):
+        list(read_table([one, Source("two", b"a,c\n1,2\n")]))
+
+
+def test_csv_and_parquet_of_the_same_table_hold_the_same_numbers_and_texts(tmp_path: Path) -> None:
+    table = pa.table({"i": [1, None, 3], "f": [1.5, float("nan"), 3.0], "t": ["x", None, "z"], "b": [True, False, None]})
+    path = tmp_path / "t.parquet"
+    pq.write_table(table, path)
+    (columnar,) = read_table([Source("p", path, "parquet")])
+    (textual,) = read_table([Source("c", b"i,f,t,b\n1,1.5,x,1\n,NaN,,0\n3,3.0,z,\n")])
+    for name in ("i", "f", "b"):
+        one, other = numbers(columnar[name]), numbers(textual[name])
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.nulls, other.nulls)
+    assert texts(columnar["t"]).to_pylist() == texts(textual["t"]).to_pylist() == ["x", None, "z"]
+    assert texts(columnar["i"]).to_pylist() == ["1", None, "3"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(st.floats().map(repr), st.integers().map(str), st.text(max_size=8), st.sampled_from(NULLS))))
+def test_every_text_is_exactly_one_of_missing_number_and_no_number(values: list[str]) -> None:
+    column = pa.array([None if value in NULLS else value for value in values], pa.string())
+    found = numbers(column)
+    assert not (found.nulls & found.invalid).any()
+    for text, number, null, wrong in zip(values, found.values, found.nulls, found.invalid, strict=True):
+        assert null == (text in NULLS)
+        assert np.isnan(number) == (null or wrong)
+        if not null and not wrong:
+            assert number == float(text)
