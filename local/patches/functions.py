@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ministack.core import lambda_runtime as runtime
-from ministack.services import eventbridge, lambda_svc
+from ministack.services import eventbridge, lambda_svc, sns
 from ministack.services import stepfunctions as states
 
 from local.clock import WallClock
@@ -133,6 +133,11 @@ def asynchronous_retries(clock: WallClock) -> None:
             "args=(exec_record, event), daemon=True\n    ).start()\n",
             "    lambda_svc.invoke_async_with_retry(exec_record, event)\n",
         ),
+    )
+    edit(
+        sns,
+        "_deliver_to_lambda",
+        ("_lambda_svc._execute_function_with_config_scope(", "_lambda_svc.invoke_async_with_retry("),
     )
 
 

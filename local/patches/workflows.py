@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-import copy
+import functools
 import json
 import logging
 import random
@@ -58,6 +58,7 @@ def apply(clock: WallClock) -> None:
     branches_of_their_own()
     parallel_in_jsonata()
     distributed_map_in_jsonata()
+    models_read_once()
 
 
 def waiting(clock: WallClock) -> None:
@@ -423,3 +424,8 @@ def distributed_map_in_jsonata() -> None:
             "    result = _apply_result_selector(state_def, results)\n",
         ),
     )
+
+
+def models_read_once() -> None:
+    """The emulator reads botocore's model of a service for every call; SageMaker's takes a quarter of a second."""
+    states._service_model = responses._service_model = functools.cache(responses._service_model)

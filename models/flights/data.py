@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,9 +40,7 @@ _FLIGHTS = (
 )  # fmt: skip
 
 
-def batch(
-    *, season: str = "winter", rows: int = 6000, part: int = 0, damaged: bool = False
-) -> dict[str, bytes]:
+def batch(*, season: str = "winter", rows: int = 6000, part: int = 0, damaged: bool = False) -> dict[str, bytes]:
     """Return a batch's files by name; the same arguments give the same bytes on every machine.
 
     `season` is `winter`, `summer` or months such as `3` or `3,4`; summer lies far from winter in `temp`. Parts of a
@@ -124,7 +122,9 @@ def _scheduled(table: pa.Table) -> NDArray[np.int64]:
     """Return how long the schedule says that each flight takes, gate to gate, in minutes: 0 to 1439."""
     zones = dict(zip(*(_read("airports.csv", ("faa", "tz")).column(n).to_pylist() for n in ("faa", "tz")), strict=True))
     # Four airports of the Caribbean are missing in the table: all lie one hour east of New York.
-    east = np.array([(zones.get(dest, _EASTERN + 1) or _EASTERN) - _EASTERN for dest in table.column("dest").to_pylist()])
+    east = np.array(
+        [(zones.get(dest, _EASTERN + 1) or _EASTERN) - _EASTERN for dest in table.column("dest").to_pylist()]
+    )
     leaves, arrives = (table.column(n).to_numpy() for n in ("sched_dep_time", "sched_arr_time"))
     minutes = (arrives // 100 * 60 + arrives % 100) - (leaves // 100 * 60 + leaves % 100) - 60 * east
     return np.asarray(minutes % 1440, dtype=np.int64)

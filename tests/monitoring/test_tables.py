@@ -54,9 +54,9 @@ CORPUS = {
     "a name without end": (b"a," + b"b" * 300 + b"\n1,2\n", "header, column 2"),
     "too few fields": (b"a,b\n1,2\n3\n", "row 3"),
     "too many fields": (b"a,b\n1,2,3\n", "row 2"),
-    "open quote in the header": (b'a,"b\n1,2\n', "header"),
+    "open quote in the header": (b'a,"b\n1,2"\n', "header"),
     "a field too long": (b"a\n" + b"x" * 9000 + b"\n", "column a"),
-    "a quote that swallows the rest": (b'a,b\n1,"2\n' + b"3,4\n" * 10, "row"),
+    "a quote that swallows the rest": (b'a,b\n1,"2\n' + b"3,4\n" * 10, "quotes"),
 }
 
 
@@ -66,7 +66,7 @@ def test_a_malformed_csv_is_refused_with_file_and_place(name: str) -> None:
     with pytest.raises(DataError) as refused:
         csv(content)
     assert refused.value.file == "a.csv"
-    assert place in refused.value.where or name == "a quote that swallows the rest"
+    assert place in refused.value.where
     assert isinstance(refused.value, BadInputError)
 
 
@@ -153,7 +153,9 @@ def test_files_may_order_their_columns_differently_but_not_have_others() -> None
 
 
 def test_csv_and_parquet_of_the_same_table_hold_the_same_numbers_and_texts(tmp_path: Path) -> None:
-    table = pa.table({"i": [1, None, 3], "f": [1.5, float("nan"), 3.0], "t": ["x", None, "z"], "b": [True, False, None]})
+    table = pa.table(
+        {"i": [1, None, 3], "f": [1.5, float("nan"), 3.0], "t": ["x", None, "z"], "b": [True, False, None]}
+    )
     path = tmp_path / "t.parquet"
     pq.write_table(table, path)
     (columnar,) = read_table([Source("p", path, "parquet")])

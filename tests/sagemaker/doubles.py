@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.sagemaker.api import check_response
+from local.sagemaker.api import ApiError, check_response
 from local.sagemaker.core import SageMaker, Timings
 from local.sagemaker.ports import Answer, Container, JobKind, JobOutcome, JobReport
 
@@ -230,6 +230,14 @@ class Lab:
         answer = self.sagemaker.call(operation, params)
         check_response(operation, answer)
         return answer
+
+    def refused(self, operation: str, **params: Any) -> str:
+        """Call an operation; return the error's code, or nothing when it was accepted."""
+        try:
+            self.call(operation, **params)
+        except ApiError as error:
+            return error.code
+        return ""
 
     def model(self, name: str, behaviour: Model | Exception = echo) -> str:
         """Create a model that behaves so; returns its name."""

@@ -215,6 +215,16 @@ def test_a_rollback_alarm_that_is_already_in_alarm_ends_the_deployment_at_once(l
     assert len(lab.executor.servers) == 1
 
 
+def test_an_alarm_while_the_new_fleet_is_built_keeps_all_traffic_from_it(lab: Lab) -> None:
+    update(lab, DeploymentConfig=canary(alarms=["errors"]))
+    lab.clock.advance(60)
+    lab.aws.alarms["errors"] = "ALARM"
+    lab.clock.advance(60)
+    assert state(lab) == ("RollingBack", "v1")
+    messages = [str(detail) for detail in lab.aws.details("Endpoint Deployment")]
+    assert not any("Baking" in message for message in messages)
+
+
 def test_without_alarms_nothing_rolls_back(lab: Lab) -> None:
     lab.aws.alarms["errors"] = "ALARM"
     update(lab, DeploymentConfig=canary())

@@ -245,3 +245,13 @@ def test_a_neighbour_may_call_back_while_it_gets_an_event(lab: Lab, monkeypatch:
     monkeypatch.setattr(lab.aws, "put_event", put_event)
     registered(lab)
     assert seen == ["PendingManualApproval", "Approved"]
+
+
+def test_nothing_goes_out_while_the_state_is_locked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour that waits for another caller of ours would wait for ever."""
+    depths: list[int] = []
+    monkeypatch.setattr(lab.aws, "put_event", lambda *_: depths.append(lab.sagemaker._world._depth))
+    lab.executor.on_job = lambda job: job.complete()
+    lab.call("CreateTrainingJob", **training_request("j"))
+    lab.clock.advance(0)
+    assert depths == [0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from local.sagemaker.api import ApiError
 from local.sagemaker.core import Timings
 from local.sagemaker.ports import JobOutcome
 from tests.sagemaker.doubles import IMAGE, ROLE, FakeJob, Lab, training_request
-import itertools
 
 SPOT: dict[str, Any] = {
     "EnableManagedSpotTraining": True,

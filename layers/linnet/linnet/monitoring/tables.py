@@ -152,6 +152,9 @@ def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.Reco
     nul = content.find(b"\0")
     if nul >= 0:
         raise DataError(source.name, f"byte {nul}", "NUL", "text in UTF-8")
+    if sum(content[at : at + _BLOCK_BYTES].count(b'"') for at in range(0, len(content), _BLOCK_BYTES)) % 2:
+        # Arrow would take all that follows the odd one for one field, and lose those rows without a word.
+        raise DataError(source.name, "quotes", "an odd number", "double quotes in pairs")
     if not content[:4096].strip():
         if columns is None:
             raise DataError(source.name, "header", "", "a first row that names the columns")

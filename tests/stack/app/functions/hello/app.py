@@ -1,18 +1,37 @@
+"""A function that does what its event asks for."""
+
 from __future__ import annotations
 
 import datetime
 import os
+import sys
 import time
+from typing import Any
 
 import boto3
 from shared import answer
 
 
-def handler(event: dict[str, object], context: object) -> dict[str, object]:
-    time.sleep(float(event.get("sleep", 0)))
-    if event.get("fail"):
-        raise ValueError("asked to fail")
-    if event.get("throttle"):
-        boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE_URL"], MessageBody="worked")
-    return {"answer": answer(), "now": datetime.datetime.now(datetime.UTC).timestamp(), "at": time.monotonic(),
-            "left": context.get_remaining_time_in_millis(), "endpoint": os.environ["AWS_ENDPOINT_URL"], "event": event}
+class TeapotError(Exception):
+    pass
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    detail = event.get("detail", event)
+    if "Records" in detail:
+        raise TeapotError(detail["Records"][0]["Sns"]["Message"])
+    print("said", detail.get("say", "nothing"), file=sys.stderr)
+    time.sleep(detail.get("sleep", 0))
+    if detail.get("exit"):
+        os._exit(1)
+    if "fail" in detail:
+        raise TeapotError(detail["fail"])
+    if detail.get("send"):
+        boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE_URL"], MessageBody=detail["send"])
+    return {
+        "answer": answer(),
+        "now": datetime.datetime.now(datetime.UTC).timestamp(),
+        "left": context.get_remaining_time_in_millis(),
+        "process": os.getpid(),
+        "event": event,
+    }
