@@ -15,7 +15,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start the stack and deploy template.yaml into it")
-    up.add_argument("--rate", type=float, default=1.0, help="how much faster deliberate waiting runs (default: real time)")
+    up.add_argument(
+        "--rate", type=float, default=1.0, help="how much faster deliberate waiting runs (default: real time)"
+    )
     up.add_argument("--port", type=int, default=0, help="default: a free one")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("down", help="end the stack")
@@ -24,9 +26,9 @@ def main() -> None:
 
 
 def _up(options: argparse.Namespace) -> int:
-    stack = Stack.running()
+    stack = Stack.running(STATE)
     if stack is None:
-        stack = Stack.start(rate=options.rate, port=options.port, attached=False)
+        stack = Stack.start(rate=options.rate, port=options.port, state=STATE, attached=False)
     try:
         stack.deploy(ROOT / "template.yaml", _NAME)
     except DeployError as error:
@@ -37,7 +39,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _status(_: argparse.Namespace) -> int:
-    stack = Stack.running()
+    stack = Stack.running(STATE)
     if stack is None:
         print("No local stack is running; `make up` starts one.")
         return 1
@@ -46,7 +48,7 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _down(_: argparse.Namespace) -> int:
-    stack = Stack.running()
+    stack = Stack.running(STATE)
     if stack is None:
         STATE.unlink(missing_ok=True)
         print("No local stack is running.")
@@ -59,7 +61,8 @@ def _down(_: argparse.Namespace) -> int:
 def _show(stack: Stack) -> None:
     print(f"AWS_ENDPOINT_URL={stack.endpoint}")
     print("AWS_DEFAULT_REGION=us-east-1\nAWS_ACCESS_KEY_ID=test\nAWS_SECRET_ACCESS_KEY=test")
-    print(f"# process {stack.pid}, clock x{stack.clock.rate:g} (now {stack.clock.now():%Y-%m-%d %H:%M:%S} UTC), log {STATE.with_suffix('.log')}")
+    print(f"# process {stack.pid}, clock x{stack.clock.rate:g}, log {STATE.with_suffix('.log')}")
+    print(f"# the stack's time is {stack.clock.now():%Y-%m-%d %H:%M:%S} UTC")
     for key, value in sorted(stack.outputs(_NAME).items()):
         print(f"# {key}: {value}")
 

@@ -119,7 +119,10 @@ def stamp(moment: float) -> str:
 
 
 def change_event(alarm: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the detail of a `CloudWatch Alarm State Change` event; `old` and `new` are value, reason, reasonData, timestamp."""
+    """Return the detail of a `CloudWatch Alarm State Change` event.
+
+    `alarm` is as DescribeAlarms shows it, with a `MetricId`; `old` and `new` are value, reason, reasonData, timestamp.
+    """
     configuration: dict[str, Any] = {}
     if alarm.get("AlarmDescription"):
         configuration["description"] = alarm["AlarmDescription"]

@@ -34,12 +34,15 @@ def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
             value = value.split(".", 1)
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
     else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+        message = f"!{suffix}: {node} is no argument of an intrinsic function"
+        raise TypeError(message)
     return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
 
 
-_Loader.add_multi_constructor("!", _intrinsic)  # type: ignore[no-untyped-call]
+_Loader.add_multi_constructor("!", _intrinsic)
 
 
 def load_template(path: Path) -> dict[str, Any]:
@@ -92,7 +95,9 @@ def zip_folder(folder: Path, prefix: str = "") -> bytes:
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(zipfile.ZipInfo(prefix or "./", _EPOCH), b"")  # never an empty zip: some folders only have pins
+        archive.writestr(
+            zipfile.ZipInfo(prefix or "./", _EPOCH), b""
+        )  # never an empty zip: some folders only have pins
         for file in _files(folder):
             name = prefix + file.relative_to(folder).as_posix()
             _add(archive, name, file.read_bytes())

@@ -67,12 +67,9 @@ def main() -> None:
 
 def _extend(clock: WallClock, build: Path) -> Callable[[], None]:
     from local import patches
+    from local.sagemaker import service
 
     patches.apply(clock)
-    try:
-        from local.sagemaker import service
-    except ImportError:
-        return _nothing
     return service.register(clock, build)
 
 
@@ -112,7 +109,9 @@ async def _serve(listener: socket.socket, attached: bool, ready: Callable[[], No
     config.loglevel = "WARNING"
     listener.listen(128)
 
-    async def started(scope: dict[str, object], receive: Callable[[], object], send: Callable[[object], object]) -> None:
+    async def started(
+        scope: dict[str, object], receive: Callable[[], object], send: Callable[[object], object]
+    ) -> None:
         if scope["type"] == "lifespan":
             sending = send
 

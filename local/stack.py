@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +58,17 @@ class Stack:
             RuntimeError: when the process ends or does not answer within 60 seconds; holds the end of its log.
         """
         state.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "local.server", "--rate", str(rate), "--port", str(port), "--state", str(state)]
+        command = [
+            sys.executable,
+            "-m",
+            "local.server",
+            "--rate",
+            str(rate),
+            "--port",
+            str(port),
+            "--state",
+            str(state),
+        ]
         command += ["--attached"] * attached + ["--pristine"] * pristine
         # A Lambda sandbox inherits this environment: nothing of the caller's shell may reach handlers.
         environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _CREDENTIALS
@@ -100,7 +111,9 @@ class Stack:
         """Return the stack itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop the stack."""
         self.stop()
 
@@ -123,7 +136,8 @@ class Stack:
 
     def client(self, service: str, **settings: Any) -> Any:
         """Return a boto3 client of this stack. `settings` go into botocore's Config."""
-        return boto3.client(
+        make: Any = boto3.client  # the stubs know services by literal names only
+        return make(
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
@@ -131,6 +145,16 @@ class Stack:
             aws_secret_access_key="test",  # noqa: S106 - the emulator asks for some value
             config=Config(inject_host_prefix=False, max_pool_connections=50, **settings),
         )
+
+    def trouble(self, what: str, **arguments: Any) -> None:
+        """Let something happen that only fate does on AWS: a method of the local SageMaker that no API has.
+
+        `interrupt_training_job(name=)` takes a spot instance away, `fail_next_rollback(endpoint=)` and
+        `system_update(endpoint=, seconds=)` befall an endpoint.
+        """
+        headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
+        request = urllib.request.Request(self.endpoint, json.dumps(arguments).encode(), headers)  # noqa: S310 - http
+        urllib.request.urlopen(request, timeout=30).read()  # noqa: S310
 
     def deploy(self, template: Path, name: str, parameters: dict[str, str] | None = None) -> None:
         """Create or update the CloudFormation stack `name` from a SAM template on disk, and wait until it is complete.

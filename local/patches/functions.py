@@ -18,6 +18,7 @@ _SANDBOXES = 8
 
 
 def apply(clock: WallClock) -> None:
+    """Apply them."""
     worker_clock(clock)
     worker_errors()
     worker_logs()
@@ -50,8 +51,9 @@ def worker_errors() -> None:
         "_PYTHON_WORKER_SCRIPT",
         (
             '"error": str(e), "trace": traceback.format_exc()}',
-            '"error": str(e), "error_type": type(e).__name__, "stack": traceback.format_tb(e.__traceback__)[1:], '
-            '"trace": traceback.format_exc()}',
+            """
+"error": str(e), "error_type": type(e).__name__,
+                "stack": traceback.format_tb(e.__traceback__)[1:], "trace": traceback.format_exc()}""",
         ),
         (
             'json.dumps({"status": "error", "error": str(e)})',
@@ -62,31 +64,45 @@ def worker_errors() -> None:
         lambda_svc,
         "_execute_function_warm",
         (
-            '                "body": {\n                    "errorMessage": error_msg,\n'
-            '                    "errorType": error_type,\n                },',
-            '                "body": {\n                    "errorMessage": error_msg,\n'
-            '                    "errorType": result.get("error_type") or error_type,\n'
-            '                    "requestId": request_id,\n'
-            '                    "stackTrace": result.get("stack") or [],\n                },',
+            """
+                "body": {
+                    "errorMessage": error_msg,
+                    "errorType": error_type,
+                },""",
+            """
+                "body": {
+                    "errorMessage": error_msg,
+                    "errorType": result.get("error_type") or error_type,
+                    "requestId": request_id,
+                    "stackTrace": result.get("stack") or [],
+                },""",
         ),
         (
             'error_type = "Runtime.HandlerError"',
             'error_type = "Runtime.ExitError" if error_msg == "Worker process died" else "Runtime.HandlerError"',
         ),
     )
-    edit(runtime.Worker, "invoke", ('if response.get("status") == "error":', 'if "error" in response and "stack" not in response:'))
+    edit(
+        runtime.Worker,
+        "invoke",
+        ('if response.get("status") == "error":', 'if "error" in response and "stack" not in response:'),
+    )
 
 
 def worker_logs() -> None:
     """A handler's last log line ends with a mark, so that nobody waits 50 ms for lines that may still come."""
-    mark = "\\x00end of invocation"
     edit_text(
         runtime,
         "_PYTHON_WORKER_SCRIPT",
         (
-            '"trace": traceback.format_exc()}) + "\\n")\n        _real_stdout.flush()',
-            f'"trace": traceback.format_exc()}}) + "\\n")\n        sys.stderr.write("{mark}\\n")\n'
-            "        sys.stderr.flush()\n        _real_stdout.flush()",
+            """
+"trace": traceback.format_exc()}) + "\\n")
+        _real_stdout.flush()""",
+            """
+"trace": traceback.format_exc()}) + "\\n")
+        sys.stderr.write("\\x00end of invocation\\n")
+        sys.stderr.flush()
+        _real_stdout.flush()""",
         ),
     )
 
@@ -101,6 +117,8 @@ def worker_logs() -> None:
             if line == "\x00end of invocation":
                 return "\n".join(lines)
             lines.append(line)
+        if self._proc is None:  # it has ended, so its log has an end too
+            self._stderr_thread.join(deadline - time.monotonic())
         return "\n".join(filter(None, [*lines, self._drain_stderr()]))
 
     runtime.Worker._drain_stderr_bounded = drain
@@ -129,9 +147,14 @@ def asynchronous_retries(clock: WallClock) -> None:
         eventbridge,
         "_dispatch_to_lambda",
         (
-            "    threading.Thread(\n        target=lambda_svc._execute_function_with_config_scope, "
-            "args=(exec_record, event), daemon=True\n    ).start()\n",
-            "    lambda_svc.invoke_async_with_retry(exec_record, event)\n",
+            """
+    threading.Thread(
+        target=lambda_svc._execute_function_with_config_scope, args=(exec_record, event), daemon=True
+    ).start()
+""",
+            """
+    lambda_svc.invoke_async_with_retry(exec_record, event)
+""",
         ),
     )
     edit(
@@ -147,26 +170,46 @@ def failure_records() -> None:
         lambda_svc,
         "_route_async_failure",
         (
-            "    envelope = {\n",
-            "    config = _functions.get(func_name, {}).get('config', {})\n"
-            '    envelope = {\n        "version": "1.0",\n        "timestamp": _now_iso(),\n',
+            """
+    envelope = {
+""",
+            """
+    config = _functions.get(func_name, {}).get('config', {})
+    envelope = {
+        "version": "1.0",
+        "timestamp": _now_iso(),
+""",
         ),
         (
             '"functionArn": _functions.get(func_name, {}).get("config", {}).get("FunctionArn", ""),',
-            '"requestId": err_body.get("requestId") or new_uuid(),\n'
-            '            "functionArn": config.get("FunctionArn", "") + ":$LATEST",',
+            """
+"requestId": err_body.get("requestId") or new_uuid(),
+            "functionArn": config.get("FunctionArn", "") + ":$LATEST",""",
         ),
         ('"approximateInvokeCount": 3,', '"approximateInvokeCount": result["attempts"],'),
-        ('"statusCode": 200,', '"statusCode": 200,\n            "executedVersion": "$LATEST",'),
         (
-            "        body = json.dumps(envelope)\n",
-            "        dead_letter = target_arn == (config.get('DeadLetterConfig') or {}).get('TargetArn')\n"
-            "        body = json.dumps(event if dead_letter else envelope)\n",
+            '"statusCode": 200,',
+            """
+"statusCode": 200,
+            "executedVersion": "$LATEST",""",
+        ),
+        (
+            """
+        body = json.dumps(envelope)
+""",
+            """
+        dead_letter = target_arn == (config.get('DeadLetterConfig') or {}).get('TargetArn')
+        body = json.dumps(event if dead_letter else envelope)
+""",
         ),
     )
     edit(lambda_svc, "invoke_async_with_retry", (
-        "            last_result = _execute_function(func, event)\n",
-        '            last_result = {**_execute_function(func, event), "attempts": attempt + 1}\n',
+        """
+            last_result = _execute_function(func, event)
+""",
+        """
+            last_result = {**_execute_function(func, event), "attempts": attempt + 1}
+""",
     ))  # fmt: skip
 
 
@@ -176,9 +219,13 @@ def throttled_name() -> None:
         states,
         "_call_lambda",
         (
-            '    if result.get("error"):\n',
-            '    if result.get("throttle"):\n'
-            '        raise _ExecutionError("Lambda.TooManyRequestsException", result["body"]["message"])\n'
-            '    if result.get("error"):\n',
+            """
+    if result.get("error"):
+""",
+            """
+    if result.get("throttle"):
+        raise _ExecutionError("Lambda.TooManyRequestsException", result["body"]["message"])
+    if result.get("error"):
+""",
         ),
     )

@@ -18,6 +18,7 @@ _TICK_SECONDS = 0.25
 
 
 def apply(clock: WallClock) -> None:
+    """Apply them."""
     old_metrics()
     alarm_evaluation(clock)
     alarm_events()

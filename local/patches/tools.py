@@ -22,11 +22,16 @@ class PatchError(RuntimeError):
     """The emulator's code is not what a patch was written for."""
 
 
+def _blocks(change: tuple[str, str]) -> tuple[str, str]:
+    """Return a change's texts without the line break that lets a block of lines begin on a line of its own."""
+    return change[0].removeprefix("\n"), change[1].removeprefix("\n")
+
+
 def edit(owner: Any, name: str, *changes: tuple[str, str], **names: Any) -> None:
     """Replace text inside `owner.name`; `names` become visible to the new text as globals of the emulator's module."""
     function = vars(owner)[name]
     source = getattr(function, "patched_source", None) or textwrap.dedent(inspect.getsource(function))
-    for old, new in changes:
+    for old, new in map(_blocks, changes):
         if source.count(old) != 1:
             message = f"{function.__module__}.{name}: {source.count(old)} places instead of 1 hold {old!r}"
             raise PatchError(message)
@@ -41,8 +46,9 @@ def edit(owner: Any, name: str, *changes: tuple[str, str], **names: Any) -> None
 
 
 def edit_text(owner: ModuleType, name: str, *changes: tuple[str, str]) -> None:
+    """Replace text inside the string `owner.name`."""
     text = getattr(owner, name)
-    for old, new in changes:
+    for old, new in map(_blocks, changes):
         if text.count(old) != 1:
             message = f"{owner.__name__}.{name}: {text.count(old)} places instead of 1 hold {old!r}"
             raise PatchError(message)
@@ -64,6 +70,8 @@ def scope(account: str, region: str) -> Iterator[None]:
 
 
 def background(name: str, seconds: float, call: Callable[[], None]) -> None:
+    """Call `call` every `seconds` real seconds in a thread of its own, for ever."""
+
     def loop() -> None:
         while True:
             time.sleep(seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import json
 import logging
 import random
@@ -23,6 +22,7 @@ from local.patches.tools import edit
 
 _LOG = logging.getLogger(__name__)
 _NO_LIMIT = 99_999_999
+_MOST_BYTES = 256 * 1024
 _LOOK_SECONDS = 0.5
 
 
@@ -55,10 +55,6 @@ def apply(clock: WallClock) -> None:
     ended_stays_ended()
     nested_executions()
     uncatchable_errors()
-    branches_of_their_own()
-    parallel_in_jsonata()
-    distributed_map_in_jsonata()
-    models_read_once()
 
 
 def waiting(clock: WallClock) -> None:
@@ -88,7 +84,16 @@ def retries() -> None:
 
 def start_at_once() -> None:
     """Every execution begins with a fixed sleep of 150 ms in the emulator; nothing needs it."""
-    edit(states, "_run_execution", ("    time.sleep(0.15)\n", ""))
+    edit(
+        states,
+        "_run_execution",
+        (
+            """
+    time.sleep(0.15)
+""",
+            "",
+        ),
+    )
 
 
 def same_start_again() -> None:
@@ -97,12 +102,16 @@ def same_start_again() -> None:
         states,
         "_start_execution",
         (
-            "    if exec_arn in _executions:\n",
-            "    earlier = _executions.get(exec_arn)\n"
-            '    if (earlier and earlier["status"] == "RUNNING" and earlier["input"] == data.get("input", "{}")\n'
-            '            and sm["type"] == "STANDARD"):\n'
-            '        return json_response({"executionArn": exec_arn, "startDate": earlier["startDate"]})\n'
-            "    if exec_arn in _executions:\n",
+            """
+    if exec_arn in _executions:
+""",
+            """
+    earlier = _executions.get(exec_arn)
+    if (earlier and earlier["status"] == "RUNNING" and earlier["input"] == data.get("input", "{}")
+            and sm["type"] == "STANDARD"):
+        return json_response({"executionArn": exec_arn, "startDate": earlier["startDate"]})
+    if exec_arn in _executions:
+""",
         ),
     )
 
@@ -138,13 +147,13 @@ def task_limits(clock: WallClock) -> None:
         until = time.monotonic() + (_NO_LIMIT if most is None else most)
         try:
             if ".waitForTaskToken" not in resource:
-                return _within(until, states._invoke_resource, resource, arguments)
+                return _small(_within(until, states._invoke_resource, resource, arguments), ctx)
             token = ctx["Task"]["Token"]
             info = {"event": threading.Event(), "result": None, "error": None, "beat": time.monotonic()}
             states._task_tokens[token] = info
             try:
                 _within(until, states._invoke_resource, resource.replace(".waitForTaskToken", ""), arguments)
-                return _await_token(info, until, pulse, execution)
+                return _small(_await_token(info, until, pulse, execution), ctx)
             finally:
                 states._closed_tokens.add(token)
                 states._task_tokens.pop(token, None)
@@ -154,25 +163,52 @@ def task_limits(clock: WallClock) -> None:
     edit(
         states,
         "_execute_task",
-        ('    if is_callback:\n        ctx["Task"] = {"Token": new_uuid()}\n', ""),
         (
-            '        ctx["State"]["RetryCount"] = sum(retry_counts.values())\n',
-            '        ctx["State"]["RetryCount"] = sum(retry_counts.values())\n'
-            '        if is_callback:\n            ctx["Task"] = {"Token": new_uuid()}\n',
+            """
+    if is_callback:
+        ctx["Task"] = {"Token": new_uuid()}
+""",
+            "",
         ),
         (
-            "            if is_callback:\n                task_result = _invoke_with_callback(\n"
-            '                    resource, effective, ctx["Task"]["Token"], state_def)\n'
-            "            # Skip activities: their timeout starts when a worker gets the task, not here\n"
-            '            elif "TimeoutSeconds" in state_def and ":activity:" not in resource:\n'
-            "                task_result = _invoke_resource_with_timeout(\n"
-            '                    resource, effective, state_def["TimeoutSeconds"])\n'
-            "            else:\n                task_result = _invoke_resource(resource, effective)\n",
-            "            task_result = _run_task(resource, effective, state_def, raw_input, execution, ctx)\n",
+            """
+        ctx["State"]["RetryCount"] = sum(retry_counts.values())
+""",
+            """
+        ctx["State"]["RetryCount"] = sum(retry_counts.values())
+        if is_callback:
+            ctx["Task"] = {"Token": new_uuid()}
+""",
+        ),
+        (
+            """
+            if is_callback:
+                task_result = _invoke_with_callback(
+                    resource, effective, ctx["Task"]["Token"], state_def)
+            # Skip activities: their timeout starts when a worker gets the task, not here
+            elif "TimeoutSeconds" in state_def and ":activity:" not in resource:
+                task_result = _invoke_resource_with_timeout(
+                    resource, effective, state_def["TimeoutSeconds"])
+            else:
+                task_result = _invoke_resource(resource, effective)
+""",
+            """
+            task_result = _run_task(resource, effective, state_def, raw_input, execution, ctx)
+""",
         ),
         _run_task=run,
     )
     states._closed_tokens = set()
+
+
+def _small(result: Any, ctx: Mapping[str, Any]) -> Any:
+    """Return a task's result; raise when it is over the service's 256 KiB, which the emulator does not look at."""
+    if len(json.dumps(result).encode()) > _MOST_BYTES:
+        cause = (
+            f"The state/task '{ctx['State']['Name']}' returned a result with a size exceeding the maximum number of "
+        )
+        raise states._ExecutionError("States.DataLimitExceeded", cause + "bytes service limit.")
+    return result
 
 
 def _within(until: float, call: Any, *arguments: Any) -> Any:
@@ -249,7 +285,9 @@ def execution_limits(clock: WallClock) -> None:
         if execution["status"] != "RUNNING":
             return
         execution.update(status="TIMED_OUT", error="States.Timeout", cause=None, stopDate=responses.now_iso())
-        states._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}})
+        states._add_event(
+            execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
+        )
         states._emit_execution_status_event(execution)
 
     def watch(execution: dict[str, Any], definition: Mapping[str, Any]) -> None:
@@ -262,15 +300,27 @@ def execution_limits(clock: WallClock) -> None:
         states,
         "_run_execution",
         (
-            '    all_states = definition.get("States", {})\n',
-            '    _watch_execution(execution, definition)\n    all_states = definition.get("States", {})\n',
+            """
+    all_states = definition.get("States", {})
+""",
+            """
+    _watch_execution(execution, definition)
+    all_states = definition.get("States", {})
+""",
         ),
         _watch_execution=watch,
     )
     edit(
         states,
         "_emit_execution_status_event",
-        ('    failed = status == "FAILED"\n', '    failed = status in ("FAILED", "ABORTED", "TIMED_OUT")\n'),
+        (
+            """
+    failed = status == "FAILED"
+""",
+            """
+    failed = status in ("FAILED", "ABORTED", "TIMED_OUT")
+""",
+        ),
     )
 
 
@@ -288,10 +338,14 @@ def ended_stays_ended() -> None:
         states,
         "_run_sub_machine",
         (
-            "    while current_name:\n",
-            "    while current_name:\n"
-            '        if execution.get("status", "RUNNING") != "RUNNING":\n'
-            '            raise _ExecutionError("States.TaskFailed", "the execution has ended")\n',
+            """
+    while current_name:
+""",
+            """
+    while current_name:
+        if execution.get("status", "RUNNING") != "RUNNING":
+            raise _ExecutionError("States.TaskFailed", "the execution has ended")
+""",
         ),
     )
 
@@ -332,8 +386,12 @@ def nested_executions() -> None:
         states,
         "_invoke_nested_start_execution",
         (
-            '            payload.get("__type", "States.Runtime"),\n',
-            '            "StepFunctions." + payload["__type"] + "Exception" * ("Exception" not in payload["__type"]),\n',
+            """
+            payload.get("__type", "States.Runtime"),
+""",
+            """
+            "StepFunctions." + payload["__type"] + "Exception" * ("Exception" not in payload["__type"]),
+""",
         ),
     )
 
@@ -344,88 +402,19 @@ def uncatchable_errors() -> None:
         states,
         "_error_matches",
         (
-            '    if "States.ALL" in error_equals or error in error_equals:\n        return True\n',
-            "    if error in error_equals:\n        return True\n"
-            '    if error in ("States.Runtime", "States.DataLimitExceeded"):\n        return False\n'
-            '    if "States.ALL" in error_equals:\n        return True\n'
-            '    if "States.Timeout" in error_equals and error == "States.HeartbeatTimeout":\n        return True\n',
+            """
+    if "States.ALL" in error_equals or error in error_equals:
+        return True
+""",
+            """
+    if error in error_equals:
+        return True
+    if error in ("States.Runtime", "States.DataLimitExceeded"):
+        return False
+    if "States.ALL" in error_equals:
+        return True
+    if "States.Timeout" in error_equals and error == "States.HeartbeatTimeout":
+        return True
+""",
         ),
     )
-
-
-def branches_of_their_own() -> None:
-    """Each branch of a Parallel state has its own variables and context; in the emulator they share and overwrite."""
-    edit(
-        states,
-        "_run_parallel_branches",
-        ("                effective, execution, ctx)\n", "                effective, execution, copy.deepcopy(ctx))\n"),
-    )
-
-
-def parallel_in_jsonata() -> None:
-    """A JSONata Parallel state takes Arguments and gives Output and Assign; the emulator knows only JSONPath there."""
-    edit(
-        states,
-        "_run_parallel_branches",
-        (
-            "    effective = _apply_parameters(state_def, effective, ctx)\n",
-            "    effective = _apply_parameters(state_def, effective, ctx)\n"
-            '    is_jsonata = _state_query_language(state_def, ctx) == "JSONata"\n'
-            "    if is_jsonata:\n        effective = _apply_jsonata_arguments(state_def, raw_input, ctx)\n",
-        ),
-        (
-            "    result = _apply_result_selector(state_def, results)\n",
-            "    if is_jsonata:\n"
-            "        output = _apply_jsonata_output(state_def, raw_input, ctx, result=results, default=results)\n"
-            "        _apply_state_assign(state_def, raw_input, ctx, result=results)\n"
-            "        return output, _next_or_end(state_def)\n"
-            "    result = _apply_result_selector(state_def, results)\n",
-        ),
-    )
-
-
-def distributed_map_in_jsonata() -> None:
-    """A JSONata Distributed Map takes Items, ItemSelector and reader Arguments as expressions, and gives Output and Assign.
-
-    The emulator reads them as JSONPath only.
-    """
-    edit(
-        states,
-        "_run_distributed_map",
-        (
-            '    if state_def.get("ItemReader"):\n',
-            '    is_jsonata = _state_query_language(state_def, ctx) == "JSONata"\n'
-            '    if is_jsonata and "Items" in state_def:\n'
-            '        items = _jsonata_state_field(state_def, "Items", "array", raw_input, ctx)\n'
-            '    elif state_def.get("ItemReader") and is_jsonata:\n'
-            '        reader = _apply_jsonata_template(state_def["ItemReader"], raw_input, ctx)\n'
-            "        items = _read_map_items(reader, effective, ctx)\n"
-            '    elif state_def.get("ItemReader"):\n',
-        ),
-        (
-            '    max_conc = int(state_def.get("MaxConcurrency") or 0)\n',
-            '    max_conc = _apply_jsonata_template(state_def.get("MaxConcurrency"), raw_input, ctx) or 0\n'
-            "    max_conc = int(max_conc)\n",
-        ),
-        (
-            "        child_input = _resolve_params_obj(item_selector, effective, item_ctx) if item_selector else item\n",
-            "        child_input = item\n"
-            "        if item_selector and is_jsonata:\n"
-            "            child_input = _apply_jsonata_template(item_selector, raw_input, item_ctx)\n"
-            "        elif item_selector:\n"
-            "            child_input = _resolve_params_obj(item_selector, effective, item_ctx)\n",
-        ),
-        (
-            "    result = _apply_result_selector(state_def, results)\n",
-            "    if is_jsonata:\n"
-            "        output = _apply_jsonata_output(state_def, raw_input, ctx, result=results, default=results)\n"
-            "        _apply_state_assign(state_def, raw_input, ctx, result=results)\n"
-            "        return output, _next_or_end(state_def)\n"
-            "    result = _apply_result_selector(state_def, results)\n",
-        ),
-    )
-
-
-def models_read_once() -> None:
-    """The emulator reads botocore's model of a service for every call; SageMaker's takes a quarter of a second."""
-    states._service_model = responses._service_model = functools.cache(responses._service_model)

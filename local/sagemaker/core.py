@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from botocore import xform_name
@@ -16,6 +17,7 @@ from local.sagemaker.ports import Aws, Clock, Executor
 from local.sagemaker.records import Tags
 from local.sagemaker.registry import Registry
 from local.sagemaker.runtime import InvokeResult, Runtime
+from local.sagemaker.tuning import Tunings
 from local.sagemaker.world import Timings, World
 
 __all__ = ["ApiError", "InvokeResult", "SageMaker", "Timings"]
@@ -55,7 +57,8 @@ class SageMaker:
         self._endpoints = Endpoints(self._world, configs)
         self._jobs = Jobs(self._world, models.definition)
         self._runtime = Runtime(self._world, self._endpoints)
-        self._services = (registry, models, configs, self._endpoints, self._jobs, Tags(self._world))
+        tunings, tags = Tunings(self._world, self._jobs), Tags(self._world)
+        self._services = (registry, models, configs, self._endpoints, self._jobs, tunings, tags)
 
     def call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         """Carry out a control-plane operation such as `CreateEndpoint`; times in the answer are epoch seconds.
@@ -71,7 +74,7 @@ class SageMaker:
         for service in self._services:
             if hasattr(service, method):
                 with self._world.locked():
-                    answer: dict[str, Any] = getattr(service, method)(params)
+                    answer: dict[str, Any] = deepcopy(getattr(service, method)(deepcopy(params)))
                 return answer
         raise not_emulated(operation)
 

@@ -103,7 +103,7 @@ class Endpoints:
         """Create an endpoint: Creating, then InService, or Failed when a model does not load."""
         name, config_name = params["EndpointName"], params["EndpointConfigName"]
         arn = self._world.arn("endpoint", name)
-        if name in self._endpoints:
+        if arn in self._world.tags:
             raise invalid(f'Cannot create already existing endpoint "{arn}".')
         fleet = build(self._configs.find(config_name), self._configs.containers(config_name), None, set())
         config = params.get("DeploymentConfig")

@@ -58,6 +58,16 @@ _TRANSFORM = [
     "TransformResources",
     "DataProcessing",
 ]
+_TUNING = [
+    "HyperParameterTuningJobName",
+    "HyperParameterTuningJobArn",
+    "HyperParameterTuningJobConfig",
+    "TrainingJobDefinition",
+    "HyperParameterTuningJobStatus",
+    "TrainingJobStatusCounters",
+    "ObjectiveStatusCounters",
+    "FailureReason",
+]
 _PACKAGE = [
     "ModelPackageGroupName",
     "ModelPackageVersion",
@@ -136,6 +146,15 @@ def transform(world: World, record: Record) -> None:
     detail |= _times(record, times, iso)
     arn = record["TransformJobArn"]
     world.emit("SageMaker Transform Job State Change", detail | {"Tags": world.tags[arn]}, arn)
+
+
+def tuning(world: World, record: Record) -> None:
+    """Emit a hyperparameter tuning job's state; times are epoch-ms strings."""
+    detail = _pick(record, _TUNING)
+    times = "CreationTime HyperParameterTuningEndTime LastModifiedTime"
+    detail |= _times(record, times, lambda at: str(milliseconds(at)))
+    arn = record["HyperParameterTuningJobArn"]
+    world.emit("SageMaker HyperParameter Tuning Job State Change", detail | {"Tags": world.tags[arn]}, arn)
 
 
 def package(world: World, record: Record, updated: list[str] | None = None) -> None:

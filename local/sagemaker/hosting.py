@@ -31,7 +31,7 @@ class Models:
             raise not_emulated("an inference pipeline of several Containers")
         if "ExecutionRoleArn" not in params:
             raise invalid("Missing required parameter 'ExecutionRoleArn' of a model")
-        if name in self._models:
+        if arn in self._world.tags:
             raise invalid(f'Cannot create already existing model "{arn}".')
         record = dict(params)
         self._check(params.get("PrimaryContainer") or containers[0])
@@ -109,7 +109,7 @@ class EndpointConfigs:
         """Create a config. Raises ApiError when the name is taken, a model is missing or the variants do not fit."""
         name = params["EndpointConfigName"]
         arn = self._world.arn("endpoint-config", name)
-        if name in self._configs:
+        if arn in self._world.tags:
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
         for unknown in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants"):
             if params.get(unknown):

@@ -15,7 +15,8 @@ from local.sagemaker.records import Record, listing, named
 from local.sagemaker.world import World
 
 _DAY = 86400
-_ENDED = ("Completed", "Failed", "Stopped")
+ENDED = ("Completed", "Failed", "Stopped")
+"""The statuses that a job does not leave."""
 
 
 @dataclass
@@ -56,7 +57,7 @@ class _Report:
         self.over = False
 
     def _current(self) -> bool:
-        return not self.over and self._run.attempt == self._attempt and self._run.status not in _ENDED
+        return not self.over and self._run.attempt == self._attempt and self._run.status not in ENDED
 
     def secondary(self, status: str, message: str = "") -> None:
         """Note a SecondaryStatus; only training jobs show one."""
@@ -83,6 +84,8 @@ class Jobs:
 
     def __init__(self, world: World, container_of: Callable[[str], dict[str, Any]]) -> None:
         self.world = world
+        self.on_end: list[Callable[[Record], None]] = []
+        """Called with a training job's record when it has ended."""
         self._container_of = container_of
         self._runs: dict[JobKind, dict[str, _Run]] = {"training": {}, "processing": {}, "transform": {}}
 
@@ -130,7 +133,7 @@ class Jobs:
         if "StoppingCondition" in run.record:
             run.request["StoppingCondition"] = dict(run.record["StoppingCondition"])
         arn = self.world.arn(f"{kind}-job", run.name)
-        if run.name in self._runs[kind]:
+        if arn in self.world.tags:
             raise ApiError(
                 "ResourceInUse",
                 f"{kind.capitalize()} job names must be unique within an AWS account and region, "
@@ -192,7 +195,7 @@ class Jobs:
         return run
 
     def _stop(self, run: _Run) -> dict[str, Any]:
-        if run.status in _ENDED:
+        if run.status in ENDED:
             raise invalid(f"The request was rejected because the {run.kind} job is in status {run.status}.")
         if run.status == "Stopping":
             return {}
@@ -203,6 +206,10 @@ class Jobs:
         else:  # not started yet, or waiting for a spot instance
             self.ended(run, JobOutcome("Stopped"))
         return {}
+
+    def training(self, name: str) -> Record:
+        """Return a training job's record."""
+        return self._find("training", name).record
 
     def interrupt(self, name: str) -> None:
         """Take a spot training job's instance away. Raises ApiError when it is not a running spot job."""
@@ -248,7 +255,7 @@ class Jobs:
             if steps:
                 steps[-1]["EndTime"] = now
             steps.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
-            if secondary in (*_ENDED, "MaxRuntimeExceeded", "MaxWaitTimeExceeded"):
+            if secondary in (*ENDED, "MaxRuntimeExceeded", "MaxWaitTimeExceeded"):
                 steps[-1]["EndTime"] = now
             run.record["SecondaryStatus"] = secondary
         {"training": events.training, "processing": events.processing, "transform": events.transform}[run.kind](
@@ -265,21 +272,11 @@ class Jobs:
         """Enter the end of an attempt: an interrupted one is run again while MaxWaitTimeInSeconds allows."""
         run.job = None
         run.worked += outcome.seconds
-        status: str = outcome.status
-        secondary, message = status, outcome.failure_reason
-        if run.status == "Stopping":
-            status = secondary = "Stopped"
-        elif outcome.status == "Interrupted" and "MaxWaitTimeInSeconds" not in run.record.get("StoppingCondition", {}):
-            status, secondary, message = "Failed", "Failed", "InternalServerError: the instance of the job was lost"
-        elif outcome.status == "Interrupted":
-            if self._waits(run):
-                return
-            secondary, message = "MaxWaitTimeExceeded", "MaxWaitTimeInSeconds passed before an instance was there again"
-        elif status == "MaxRuntimeExceeded" and run.waited:  # only what was left of MaxWaitTime, unless all was worked
-            allowed = run.record["StoppingCondition"]["MaxRuntimeInSeconds"]
-            secondary = "MaxWaitTimeExceeded" if run.worked < allowed else status
-        run.record[f"{run.title}Status"] = status if status in _ENDED else "Stopped"
-        if status == "Failed":
+        if outcome.status == "Interrupted" and run.status == "InProgress" and self._waits(run):
+            return
+        secondary, message = _secondary(run, outcome)
+        run.record[f"{run.title}Status"] = secondary if secondary in ENDED else "Stopped"
+        if secondary == "Failed":
             run.record["FailureReason"] = (message or "AlgorithmError: the container failed")[:1024]
         if outcome.exit_message and run.kind == "processing":
             run.record["ExitMessage"] = outcome.exit_message[:1024]
@@ -287,12 +284,18 @@ class Jobs:
             run.record["ModelArtifacts"] = {"S3ModelArtifacts": outcome.model_artifacts}
         self._times(run)
         self.note(run, secondary, message)
+        if run.kind == "training":
+            for listener in self.on_end:
+                listener(run.record)
 
     def _waits(self, run: _Run) -> bool:
-        """Enter the interruption; False when no instance comes in time."""
+        """Enter the interruption; False when no instance comes in time, or none at all on demand."""
+        longest = run.record.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+        if longest is None:
+            return False
         run.waited += self.world.timings.spot_wait
         self.note(run, "Interrupted", "The spot instance was taken away")
-        if run.worked + run.waited >= run.record["StoppingCondition"]["MaxWaitTimeInSeconds"]:
+        if run.worked + run.waited >= longest:
             return False
         attempt = run.attempt
 
@@ -320,3 +323,17 @@ class Jobs:
             for run in runs.values():
                 if run.job is not None:
                     run.job.stop()
+
+
+def _secondary(run: _Run, outcome: JobOutcome) -> tuple[str, str]:
+    """Return the last secondary status of a job and its message; the status itself is Stopped for all but two."""
+    if run.status == "Stopping":
+        return "Stopped", outcome.failure_reason
+    condition = run.record.get("StoppingCondition", {})
+    if outcome.status == "Interrupted":
+        if "MaxWaitTimeInSeconds" not in condition:
+            return "Failed", "InternalServerError: the instance of the job was lost"
+        return "MaxWaitTimeExceeded", "MaxWaitTimeInSeconds passed before an instance was there again"
+    if outcome.status == "MaxRuntimeExceeded" and run.waited and run.worked < condition["MaxRuntimeInSeconds"]:
+        return "MaxWaitTimeExceeded", outcome.failure_reason  # the attempt was only given what was left of it
+    return outcome.status, outcome.failure_reason

@@ -38,7 +38,7 @@ class Registry:
         """Create a group. Raises ApiError when the name is taken."""
         name = params["ModelPackageGroupName"]
         arn = self._world.arn("model-package-group", name)
-        if name in self._groups:
+        if arn in self._world.tags:
             raise invalid(f"Model Package Group already exists: {arn}")
         record = {**params, "ModelPackageGroupArn": arn, "ModelPackageGroupStatus": "Completed", "CreatedBy": {}}
         self._world.created(record, arn, named(params))

@@ -1,4 +1,4 @@
-"""SageMaker inside the emulator: the same address, the Step Functions integrations, and its neighbours in this process."""
+"""SageMaker inside the emulator: the same address, the Step Functions integrations, its neighbours in this process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -117,14 +118,19 @@ class Neighbours:
 def register(clock: WallClock, build: Path) -> Callable[[], None]:
     """Add SageMaker to this process's emulator; returns what ends its jobs and workers."""
     made: dict[tuple[str, str], SageMaker] = {}
+    executors: list[ProcessExecutor] = []
+    making = threading.Lock()
 
     def here() -> SageMaker:
         """Return the SageMaker of the account and region that the current request is for."""
-        where = (responses.get_account_id(), responses.get_region())
-        if where not in made:
-            aws = Neighbours(*where)
-            executor = ProcessExecutor(aws, build / "sagemaker" / "-".join(where))
-            made[where] = SageMaker(clock=clock, aws=aws, executor=executor, account=where[0], region=where[1])
+        account, region = where = (responses.get_account_id(), responses.get_region())
+        with making:
+            if where not in made:
+                aws = Neighbours(account, region)
+                keys = {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": region}
+                keys |= {"AWS_REGION": region, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{app._resolve_port()}"}
+                executors.append(ProcessExecutor(aws, build / "sagemaker" / f"{account}-{region}", credentials=keys))
+                made[where] = SageMaker(clock=clock, aws=aws, executor=executors[-1], account=account, region=region)
         return made[where]
 
     router.SERVICE_PATTERNS["sagemaker"] = {
@@ -138,6 +144,8 @@ def register(clock: WallClock, build: Path) -> Callable[[], None]:
     def close() -> None:
         for sagemaker in made.values():
             sagemaker.close()
+        for executor in executors:
+            executor.close()
 
     return close
 
@@ -251,7 +259,10 @@ def _optimised(here: Callable[[], SageMaker], action: str, job: str) -> Callable
 def _milliseconds(value: Any, shape: Any) -> Any:
     """Return an answer with its times as `.sync` tasks see them: milliseconds since 1970."""
     if shape.type_name == "structure" and isinstance(value, Mapping):
-        return {key: _milliseconds(item, shape.members[key]) if key in shape.members else item for key, item in value.items()}
+        return {
+            key: _milliseconds(item, shape.members[key]) if key in shape.members else item
+            for key, item in value.items()
+        }
     if shape.type_name == "list" and isinstance(value, Sequence):
         return [_milliseconds(item, shape.member) for item in value]
     if shape.type_name == "map" and isinstance(value, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import threading
 import uuid
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.sagemaker.ports import Aws, Clock, Executor
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,17 @@ class World:
                 return  # whoever holds it takes ours along, in order
             try:
                 while self._outbox:
-                    self._outbox.popleft()()
+                    self._post(self._outbox.popleft())
             finally:
                 self._postman.release()
+
+    @staticmethod
+    def _post(delivery: Callable[[], None]) -> None:
+        """Deliver; SageMaker's events and metrics are best effort and never fail the call that caused them."""
+        try:
+            delivery()
+        except Exception:
+            _LOG.exception("SageMaker could not deliver an event, a metric, a log line or a captured record")
 
     def now(self) -> float:
         """Return the wall-clock time as epoch seconds in whole milliseconds, as the JSON protocol carries it."""

@@ -30,9 +30,16 @@ NAMES = ("a", "b", "c")
 
 
 def line(
-    data: Any, answer: Any = "0.5", *, event: str = "e", kind: str = "text/csv", encoding: str = "CSV",
-    out: str = "CSV", time: str = "2025-01-15T10:30:00Z", **meta: Any,
-) -> bytes:  # fmt: skip
+    data: Any,
+    answer: Any = "0.5",
+    *,
+    event: str = "e",
+    kind: str = "text/csv",
+    encoding: str = "CSV",
+    out: str = "CSV",
+    time: str = "2025-01-15T10:30:00Z",
+    **meta: Any,
+) -> bytes:
     sides: dict[str, Any] = {
         "endpointInput": {"observedContentType": kind, "mode": "INPUT", "data": data, "encoding": encoding}
     }
@@ -73,17 +80,33 @@ BASE64 = base64.b64encode(b"1,2,x\n").decode()
         (line("1,2,x", base64.b64encode(b"0.7").decode(), out="BASE64"), [("1", "2", "x", 0.7)]),
         (line('{"features": [1, 2.5, "x"]}', kind="application/json", encoding="JSON"), [("1", "2.5", "x", 0.5)]),
         (line('{"c": "x", "a": 1, "b": null}', kind="application/json", encoding="JSON"), [("1", None, "x", 0.5)]),
-        (line('{"instances": [{"features": [1, 2, "x"]}, [3, true, "y"]]}', '{"predictions": [{"score": 0.1}, 0.2]}',
-              kind="application/json", encoding="JSON", out="JSON"), [("1", "2", "x", 0.1), ("3", "1", "y", 0.2)]),
-        (line('[1, 2, "x"]\n[3, 4, "y"]', "[[0.1, 0.9], [0.2, 0.8]]", kind="application/jsonlines", encoding="JSON", out="JSON"),
-         [("1", "2", "x", 0.1), ("3", "4", "y", 0.2)]),
+        (
+            line(
+                '{"instances": [{"features": [1, 2, "x"]}, [3, true, "y"]]}',
+                '{"predictions": [{"score": 0.1}, 0.2]}',
+                kind="application/json",
+                encoding="JSON",
+                out="JSON",
+            ),
+            [("1", "2", "x", 0.1), ("3", "1", "y", 0.2)],
+        ),
+        (
+            line(
+                '[1, 2, "x"]\n[3, 4, "y"]',
+                "[[0.1, 0.9], [0.2, 0.8]]",
+                kind="application/jsonlines",
+                encoding="JSON",
+                out="JSON",
+            ),
+            [("1", "2", "x", 0.1), ("3", "4", "y", 0.2)],
+        ),
         (line("1,2,x", "[0.4]", out="JSON"), [("1", "2", "x", 0.4)]),
         (line("1,2,x", None), [("1", "2", "x", None)]),
         (line("1,2,x", "error: no model"), [("1", "2", "x", None)]),
         (line("1,2,x\n3,4,y", "0.1"), [("1", "2", "x", None), ("3", "4", "y", None)]),
         (line("1,2,x", "0.8,1,yes"), [("1", "2", "x", 0.8)]),
     ],
-)  # fmt: skip
+)
 def test_every_encoding_gives_the_same_rows(record: bytes, expected: list[tuple[Any, ...]]) -> None:
     found = read_capture([record], NAMES)
     answers = [None if np.isnan(p) else p for p in found.predictions.tolist()]
@@ -93,11 +116,25 @@ def test_every_encoding_gives_the_same_rows(record: bytes, expected: list[tuple[
 
 
 BAD = [
-    b"{", b"[]", b"3", b"null", b'"x"', b"{}", b'{"captureData": 3, "eventMetadata": {}}', b"\xff\xfe\x00", b"[" * 100_000,
-    line("1,2,3", encoding="GZIP").strip(), line("{", encoding="JSON").strip(), line("***", encoding="BASE64").strip(),
-    line("").strip(), line(3).strip(), line('"open,2,3').strip(), line('{"a": {"b": 1}}', encoding="JSON").strip(),
-    line("1,2,3").replace(b'"e"', b"7").strip(), line("1,2,3").replace(b'"eventId"', b'"id"').strip(),
-]  # fmt: skip
+    b"{",
+    b"[]",
+    b"3",
+    b"null",
+    b'"x"',
+    b"{}",
+    b'{"captureData": 3, "eventMetadata": {}}',
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    line("1,2,3", encoding="GZIP").strip(),
+    line("{", encoding="JSON").strip(),
+    line("***", encoding="BASE64").strip(),
+    line("").strip(),
+    line(3).strip(),
+    line('"open,2,3').strip(),
+    line('{"a": {"b": 1}}', encoding="JSON").strip(),
+    line("1,2,3").replace(b'"e"', b"7").strip(),
+    line("1,2,3").replace(b'"eventId"', b'"id"').strip(),
+]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
@@ -181,12 +218,16 @@ def test_dc03_both_layouts_name_their_hour(key: str, hour: datetime | None) -> N
 @pytest.mark.parametrize(
     ("start", "end", "expected"),
     [
-        ((10, 0), (11, 0), ["10"]), ((10, 30), (11, 30), ["10", "11"]), ((10, 59), (11, 1), ["10", "11"]),
-        ((10, 0), (10, 0), []), ((22, 0), (23, 59), ["22", "23"]),
+        ((10, 0), (11, 0), ["10"]),
+        ((10, 30), (11, 30), ["10", "11"]),
+        ((10, 59), (11, 1), ["10", "11"]),
+        ((10, 0), (10, 0), []),
+        ((22, 0), (23, 59), ["22", "23"]),
     ],
-)  # fmt: skip
+)
 def test_dc03_a_window_touches_exactly_its_hours(start: Any, end: Any, expected: list[str]) -> None:
-    found = hours(datetime(2025, 1, 15, *start, tzinfo=UTC), datetime(2025, 1, 15, *end, tzinfo=UTC))
+    day = datetime(2025, 1, 15, tzinfo=UTC)
+    found = hours(*(day.replace(hour=hour, minute=minute) for hour, minute in (start, end)))
     assert found == [f"2025/01/15/{hour}" for hour in expected]
 
 

@@ -24,7 +24,6 @@ from linnet.monitoring.drift import (
     psi,
     relative_shift,
     robust,
-    severity,
 )
 from linnet.monitoring.files import (
     Settings,
@@ -94,9 +93,9 @@ def test_l_infinity_is_scipys_two_sample_kolmogorov_smirnov(one: list[float], da
 
 @pytest.mark.parametrize("draw", ["normal", "cents", "poisson", "zeros", "flag"])
 @pytest.mark.parametrize("size", [4096, 4097, 10_007, 131_072])
-def test_l_infinity_against_a_stored_baseline_is_right_to_1_in_2048(draw: str, size: int) -> None:
+def test_l_infinity_against_a_stored_baseline_is_right_to_1_in_4096(draw: str, size: int) -> None:
     source = np.random.default_rng(7)
-    draws = {
+    draws: dict[str, Any] = {
         "normal": lambda n, s: source.normal(s, 1, n),
         "cents": lambda n, s: np.round(source.exponential(20 + 9 * s, n), 2),
         "poisson": lambda n, s: source.poisson(3.5 + s, n).astype(float),
@@ -106,15 +105,20 @@ def test_l_infinity_against_a_stored_baseline_is_right_to_1_in_2048(draw: str, s
     before, now = draws[draw](size, 0.0), draws[draw](3_000, 0.5)
     stored = read_statistics(through_json(statistics_json(profile_of(x=before)))).columns["x"]
     exact = stats.ks_2samp(before, now, method="asymp").statistic
-    assert abs(l_infinity(stored, column(now)) - exact) <= 1 / 2048
+    assert abs(l_infinity(stored, column(now)) - exact) <= 1 / 4096
     if size <= 4096:
         assert l_infinity(stored, column(now)) == pytest.approx(exact, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("observed", "expected"),
-    [([100, 80, 30], [90, 90, 30]), ([12, 30], [20, 22]), ([500, 480, 515, 505], [1, 1, 1, 1]), ([900, 20, 80], [1, 1, 1])],
-)  # fmt: skip
+    [
+        ([100, 80, 30], [90, 90, 30]),
+        ([12, 30], [20, 22]),
+        ([500, 480, 515, 505], [1, 1, 1, 1]),
+        ([900, 20, 80], [1, 1, 1]),
+    ],
+)
 def test_chi_squared_is_scipys(observed: list[int], expected: list[int]) -> None:
     names = [f"c{n}" for n in range(len(observed))]
     scaled = np.array(expected) / sum(expected) * sum(observed)
@@ -150,6 +154,9 @@ def test_psi_of_the_same_shares_is_zero_and_grows_with_the_shift() -> None:
     assert scores[0] < 0.02 < scores[1] < 0.25 < scores[2]
     assert psi(before, before) < 0.01
     assert psi(categories(a=50, b=50), categories(a=50, b=50)) == 0.0
+    assert psi(column([0] * 50 + [1] * 50), column([0] * 80 + [1] * 20)) == pytest.approx(
+        psi(categories(a=50, b=50), categories(a=80, b=20))
+    )
     assert psi(categories(a=50, b=50), categories(a=80, b=20)) == pytest.approx(
         0.3 * math.log(0.8 / 0.5) - 0.3 * math.log(0.4)
     )
@@ -170,21 +177,13 @@ def test_mo03_the_same_sample_is_below_and_a_shifted_one_above_the_threshold() -
     assert drift_scores(before, same)["x"] < 0.1 < drift_scores(before, shifted)["x"]
 
 
-@pytest.mark.parametrize(
-    ("scores", "expected"),
-    [({}, None), ({"a": 0.1}, None), ({"a": 0.1001}, "Low"), ({"a": 0.3, "b": 0.0}, "Low"), ({"a": 0.2, "b": 0.301}, "High")],
-)  # fmt: skip
-def test_tg07_the_largest_drift_sets_the_severity(scores: dict[str, float], expected: str | None) -> None:
-    assert severity(scores) == expected
-
-
 # --- profiles ------------------------------------------------------------------------------------------------------
 
 CELLS = st.lists(st.one_of(st.none(), st.integers(-20, 20).map(float), FLOATS), max_size=80)
 
 
 def same(one: Profile, other: Profile) -> bool:
-    return statistics_json(one) == statistics_json(other) and one.rows == other.rows
+    return json.dumps(statistics_json(one)) == json.dumps(statistics_json(other)) and one.rows == other.rows
 
 
 @settings(max_examples=100, deadline=None)
@@ -219,6 +218,11 @@ def test_merging_profiles_is_the_profile_of_all_rows_in_any_grouping(numbers: An
     assert same(merge([c, a, b]), together)
 
 
+def test_both_zeros_are_one_value() -> None:
+    assert same(profile_of(x=[0.0, -0.0]), profile_of(x=[-0.0, 0.0]))
+    assert column([0.0, -0.0]).counts.tolist() == [2]
+
+
 def test_a_column_that_one_window_lacks_is_missing_in_all_its_rows() -> None:
     found = merge([profile_of(a=[1.0, 2.0], b=["x", "y"]), profile_of(a=[3.0])])
     assert (found.rows, found.columns["b"].present, found.columns["b"].missing) == (3, 2, 1)
@@ -232,11 +236,16 @@ def test_profiles_of_different_kinds_are_not_merged() -> None:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        (["1", "2", None], "Integral"), (["1", "2.5"], "Fractional"), (["1e5", ".5"], "Fractional"),
-        (["1", "x"], "String"), ([None, None], "Unknown"), (["true", "false"], "String"), ([1, 2], "Integral"),
+        (["1", "2", None], "Integral"),
+        (["1", "2.5"], "Fractional"),
+        (["1e5", ".5"], "Fractional"),
+        (["1", "x"], "String"),
+        ([None, None], "Unknown"),
+        (["true", "false"], "String"),
+        ([1, 2], "Integral"),
         ([1.5, 2.0], "Fractional"),
     ],
-)  # fmt: skip
+)
 def test_types_are_inferred_from_all_values(values: list[Any], kind: str) -> None:
     array = pa.array(values, pa.string() if values[0] is None else None)
     found = profile([pa.RecordBatch.from_arrays([array], names=["x"])])
@@ -303,7 +312,7 @@ def test_a_baseline_with_more_categories_than_are_kept_is_still_compared() -> No
     "document", [{}, {"dataset": {"item_count": 1}, "features": [{}]}, {"features": 3, "dataset": {}}, []]
 )
 def test_a_statistics_file_that_is_none_is_refused(document: Any) -> None:
-    with pytest.raises(BadInputError, match="statistics.json"):
+    with pytest.raises(BadInputError, match=r"statistics\.json"):
         read_statistics(document)
 
 
@@ -311,13 +320,19 @@ def test_suggested_constraints_are_read_back_with_model_monitors_defaults() -> N
     known = profile_of(n=[1, 2, None, 4], c=["a", "b", "a", "b"], m=[-1.0, 2.5, 3.0, 4.0])
     document = through_json(suggest_constraints(known))
     assert document["features"][0] == {
-        "name": "n", "inferred_type": "Integral", "completeness": 0.75, "num_constraints": {"is_non_negative": True},
-    }  # fmt: skip
+        "name": "n",
+        "inferred_type": "Integral",
+        "completeness": 0.75,
+        "num_constraints": {"is_non_negative": True},
+    }
     assert document["features"][1]["string_constraints"] == {"domains": ["a", "b"]}
     assert document["monitoring_config"]["distribution_constraints"] == {
-        "perform_comparison": "Enabled", "comparison_threshold": 0.1, "comparison_method": "Robust",
-        "categorical_comparison_threshold": 0.1, "categorical_drift_method": "LInfinity",
-    }  # fmt: skip
+        "perform_comparison": "Enabled",
+        "comparison_threshold": 0.1,
+        "comparison_method": "Robust",
+        "categorical_comparison_threshold": 0.1,
+        "categorical_drift_method": "LInfinity",
+    }
     found = read_constraints(document)
     assert found.settings == Settings()
     assert found.features["c"].domains == frozenset("ab")
@@ -329,23 +344,43 @@ def test_every_spelling_of_a_constraints_file_is_read() -> None:
         "version": 0.0,
         "features": [
             {"name": "a", "inferred_type": "Integral", "completeness": 1},
-            {"name": "b", "inferred_type": "String", "completeness": 1.0, "string_constraints": {"domains": ["x"]},
-             "monitoringConfigOverrides": {"domain_content_threshold": 0.5}},
-            {"name": "c", "inferred_type": "Fractional", "completeness": 1.0,
-             "monitoring_config_overrides": {"distribution_constraints": {"comparison_threshold": 0.7}}},
+            {
+                "name": "b",
+                "inferred_type": "String",
+                "completeness": 1.0,
+                "string_constraints": {"domains": ["x"]},
+                "monitoringConfigOverrides": {"domain_content_threshold": 0.5},
+            },
+            {
+                "name": "c",
+                "inferred_type": "Fractional",
+                "completeness": 1.0,
+                "monitoring_config_overrides": {"distribution_constraints": {"comparison_threshold": 0.7}},
+            },
         ],
         "monitoring_config": {
-            "evaluate_constraints": "Enabled", "emit_metrics": "Disabled",
-            "datatype_check_threshold": 1.0, "domain_content_threshold": 1.0,
-            "distribution_constraints": {"perform_comparison": "Enabled", "comparison_threshold": 0.2,
-                                         "comparion_method": "linf_simple", "categorical_drift_method": "ChiSquare"},
+            "evaluate_constraints": "Enabled",
+            "emit_metrics": "Disabled",
+            "datatype_check_threshold": 1.0,
+            "domain_content_threshold": 1.0,
+            "distribution_constraints": {
+                "perform_comparison": "Enabled",
+                "comparison_threshold": 0.2,
+                "comparion_method": "linf_simple",
+                "categorical_drift_method": "ChiSquare",
+            },
         },
-    }  # fmt: skip
+    }
     found = read_constraints(document)
     assert found.settings == Settings(
-        emit=False, datatype_threshold=1.0, domain_threshold=1.0, comparison_threshold=0.2, comparison_method="Simple",
-        categorical_threshold=0.2, categorical_method="ChiSquared",
-    )  # fmt: skip
+        emit=False,
+        datatype_threshold=1.0,
+        domain_threshold=1.0,
+        comparison_threshold=0.2,
+        comparison_method="Simple",
+        categorical_threshold=0.2,
+        categorical_method="ChiSquared",
+    )
     assert found.features["b"].settings.domain_threshold == 0.5
     assert found.features["b"].settings.comparison_method == "Simple"
     assert found.features["c"].settings.comparison_threshold == 0.7
@@ -358,10 +393,13 @@ def test_every_spelling_of_a_constraints_file_is_read() -> None:
         ({"features": [{"name": "a", "inferred_type": "Number"}]}, "a.inferred_type"),
         ({"features": [{"name": "a", "completeness": "all"}]}, "a.completeness"),
         ({"features": [], "monitoring_config": {"evaluate_constraints": "Yes"}}, "evaluate_constraints"),
-        ({"features": [], "monitoring_config": {"distribution_constraints": {"comparison_method": "L1"}}}, "comparison_method"),
+        (
+            {"features": [], "monitoring_config": {"distribution_constraints": {"comparison_method": "L1"}}},
+            "comparison_method",
+        ),
         ({"features": [], "monitoring_config": {"datatype_check_threshold": float("nan")}}, "datatype_check_threshold"),
     ],
-)  # fmt: skip
+)
 def test_a_constraints_file_that_cannot_be_understood_is_refused_by_field(document: Any, field: str) -> None:
     with pytest.raises(BadInputError) as refused:
         read_constraints(document)
@@ -406,13 +444,21 @@ BASELINE = table()
     [
         (table(n=["x"] * 110 + [str(v % 100) for v in range(890)]), "n", "data_type_check"),
         (table(n=["0.5"] * 110 + [str(v % 100) for v in range(890)]), "n", "data_type_check"),
-        (table(f=[None] * 10 + [repr(v) for v in np.random.default_rng(6).normal(size=990).tolist()]), "f", "completeness_check"),
+        (
+            table(f=[None] * 10 + [repr(v) for v in np.random.default_rng(6).normal(size=990).tolist()]),
+            "f",
+            "completeness_check",
+        ),
         (table(f=[repr(v) for v in np.random.default_rng(6).normal(1, 1, 1000).tolist()]), "f", "baseline_drift_check"),
         (table(c=["abcd"[v % 4] if v % 8 else "a" for v in range(1000)], f="absent"), "f", "missing_column_check"),
         (table(extra=["1"] * 1000), "extra", "extra_column_check"),
-        (table(c=["abcd"[v % 4] for v in range(890)] + [f"new{v}" for v in range(110)]), "c", "categorical_values_check"),
+        (
+            table(c=["abcd"[v % 4] for v in range(890)] + [f"new{v}" for v in range(110)]),
+            "c",
+            "categorical_values_check",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mo02_each_of_the_six_checks_fires_alone_and_names_the_feature(
     current: Profile, feature: str, check: str
 ) -> None:
@@ -428,11 +474,12 @@ def test_mo02_an_undrifted_window_completes_without_violations() -> None:
     assert kinds_of(stored) == KINDS
     source = np.random.default_rng(9)
     window = table(
-        n=[str(v) for v in source.integers(0, 100, 400)], f=[repr(float(v)) for v in source.normal(size=400)],
+        n=[str(v) for v in source.integers(0, 100, 400)],
+        f=[repr(float(v)) for v in source.normal(size=400)],
         c=["abcd"[v] for v in source.integers(0, 4, 400)],
-    )  # fmt: skip
+    )
     result = compare(stored, window, limits)
-    assert (result.status, result.violations, result.severity) == ("Completed", (), None)
+    assert (result.status, result.violations) == ("Completed", ())
     assert set(result.drift) == {"n", "f", "c"}
     json.dumps(result.distances, allow_nan=False)
 
@@ -444,7 +491,7 @@ def test_the_drift_text_is_the_one_that_consumers_parse() -> None:
     assert match
     assert float(match[1]) == pytest.approx(result.drift["f"], rel=1e-5)
     assert float(match[2]) == 0.1
-    assert result.severity == "High"
+    assert result.drift["f"] > 0.3
 
 
 @pytest.mark.parametrize(("rows", "minimum"), [(0, 1), (0, 0), (99, 100)])
@@ -452,13 +499,33 @@ def test_too_few_rows_are_unknown_never_healthy_and_never_drift(rows: int, minim
     other = pa.RecordBatch.from_pydict({"n": ["999"] * rows})
     result = compare(BASELINE, profile([other], kinds=KINDS), minimum_rows=minimum)
     assert result.status == "no_data"
-    assert (result.violations, dict(result.drift), result.severity) == ((), {}, None)
+    assert (result.violations, dict(result.drift), result.features) == ((), {}, [])
 
 
 def test_a_feature_without_values_has_no_drift_score_but_is_incomplete() -> None:
     result = compare(BASELINE, table(f=[None] * 1000))
     assert "f" not in result.drift
     assert [(v.feature, v.check) for v in result.violations] == [("f", "completeness_check")]
+
+
+@pytest.mark.parametrize(
+    ("missing", "method", "broken"),
+    [
+        (110, "Robust", False),
+        (128, "Robust", False),
+        (129, "Robust", True),
+        (101, "Simple", True),
+        (100, "Simple", False),
+    ],
+)
+def test_a_column_that_was_never_complete_may_fall_short_by_chance_but_no_further(
+    missing: int, method: Any, broken: Any
+) -> None:
+    half = [repr(v) for v in np.random.default_rng(6).normal(size=1000).tolist()]
+    baseline = table(f=[None] * 100 + half[100:])
+    limits = read_constraints(suggest_constraints(baseline, Settings(comparison_method=method)))
+    found = compare(baseline, table(f=[None] * missing + half[missing:]), limits)
+    assert ("completeness_check" in [v.check for v in found.violations]) is broken
 
 
 def test_constraints_decide_which_checks_run() -> None:

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and the seeds' worked examples (EV-01..EV-07); what cannot be judged is refused (F27)."""
+"""Metrics against scikit-learn and the seeds' worked examples (EV-01..EV-07); the rest is refused (F27)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from linnet.decisions.evaluation import fit, read_metrics
@@ -138,11 +139,16 @@ def test_one_class_has_no_auc_and_none_is_invented() -> None:
 @pytest.mark.parametrize(
     ("labels", "scores", "field"),
     [
-        ([0, 1], [0.1, math.nan], "scores[1]"), ([0, 1], [math.inf, 0.1], "scores[0]"), ([0, math.nan], [0.1, 0.2], "labels[1]"),
-        ([0, 2], [0.1, 0.2], "labels[1]"), ([0, 1], [0.1, 1.2], "scores[1]"), ([0, 1], [0.1], "rows"), ([], [], "labels"),
+        ([0, 1], [0.1, math.nan], "scores[1]"),
+        ([0, 1], [math.inf, 0.1], "scores[0]"),
+        ([0, math.nan], [0.1, 0.2], "labels[1]"),
+        ([0, 2], [0.1, 0.2], "labels[1]"),
+        ([0, 1], [0.1, 1.2], "scores[1]"),
+        ([0, 1], [0.1], "rows"),
+        ([], [], "labels"),
         ([[0, 1]], [[0.1, 0.2]], "labels"),
     ],
-)  # fmt: skip
+)
 def test_f27_what_cannot_be_judged_is_refused_by_field(labels: Any, scores: Any, field: str) -> None:
     with pytest.raises(BadInputError) as refused:
         evaluate(labels, scores)
@@ -190,6 +196,28 @@ def test_f25_equally_good_models_differ_significantly_no_more_often_than_alpha_a
     assert promoted <= runs * 0.025 + 3 * math.sqrt(runs * 0.025 * 0.975)
 
 
+@settings(max_examples=60, deadline=None)
+@given(CASES, st.data())
+def test_delongs_interval_is_that_of_his_definition(cases: list[tuple[int, float]], data: st.DataObject) -> None:
+    """Against the structural components of DeLong, DeLong and Clarke-Pearson (1988), pair by pair."""
+    labels = np.array([0, 0, 1, 1, *(y for y, _ in cases)])
+    old = np.array([0.1, 0.6, 0.5, 0.9, *(s for _, s in cases)])
+    new = np.array(data.draw(st.lists(st.floats(0, 1), min_size=old.size, max_size=old.size)))
+    above, below = [], []
+    for scores in (old, new):
+        won = scores[labels == 1][:, None] - scores[labels == 0][None, :]
+        kernel = np.where(won > 0, 1.0, np.where(won == 0, 0.5, 0.0))
+        above.append(kernel.mean(axis=1))
+        below.append(kernel.mean(axis=0))
+    covariance = np.cov(above) / len(above[0]) + np.cov(below) / len(below[0])
+    error = math.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
+    found = difference(labels, old, new)
+    assert found.value == pytest.approx(np.mean(above[1]) - np.mean(above[0]), abs=1e-12)
+    assert found.high - found.value == pytest.approx(stats.norm.ppf(0.975) * error, abs=1e-7)
+    if error > 1e-6:
+        assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(found.value) / error), abs=1e-7)
+
+
 def test_delongs_standard_deviation_is_that_of_the_estimate() -> None:
     draws = [holdout(seed, (1.0, 1.0), rows=300) for seed in range(300)]
     values = [auc(labels, old) for labels, old, _ in draws]
@@ -224,12 +252,23 @@ def test_a_transforms_output_is_read_line_by_line() -> None:
         ({"metrics": {"f1_score": 0.86}}, {"f1": 0.86}),
         ({"metrics": {"accuracy": 0.9}, "model": "x"}, {"accuracy": 0.9}),
         ({"accuracy": 0.88, "auc": 0.93, "epoch": 3}, {"accuracy": 0.88, "auc": 0.93}),
-        ({"binary_classification_metrics": {"confusion_matrix": {"0": {"0": 1}}, "f1": {"value": 0.5, "standard_deviation": 0.1},
-          "receiver_operating_characteristic_curve": {"false_positive_rates": [0], "true_positive_rates": [0]}}}, {"f1": 0.5}),
+        (
+            {
+                "binary_classification_metrics": {
+                    "confusion_matrix": {"0": {"0": 1}},
+                    "f1": {"value": 0.5, "standard_deviation": 0.1},
+                    "receiver_operating_characteristic_curve": {
+                        "false_positive_rates": [0],
+                        "true_positive_rates": [0],
+                    },
+                }
+            },
+            {"f1": 0.5},
+        ),
         ({"classification_metrics": {"auc": {"value": 0.9}}, "auc": 0.1}, {"auc": 0.9}),
         ({"regression_metrics": {"rmse": {"value": 3}}}, {"rmse": 3.0}),
     ],
-)  # fmt: skip
+)
 def test_ev01_every_shape_gives_the_same_canonical_metrics(document: Any, expected: dict[str, float]) -> None:
     assert read_metrics(document) == expected
 
@@ -237,10 +276,19 @@ def test_ev01_every_shape_gives_the_same_canonical_metrics(document: Any, expect
 @pytest.mark.parametrize(
     "document",
     [
-        {}, [], None, "0.9", {"metrics": {}}, {"loss": 1}, {"auc": True}, {"accuracy": "0.9"}, {"auc": math.nan},
-        {"metrics": {"accuracy": math.inf}}, {"classification_metrics": {"auc": {"value": "NaN"}}},
+        {},
+        [],
+        None,
+        "0.9",
+        {"metrics": {}},
+        {"loss": 1},
+        {"auc": True},
+        {"accuracy": "0.9"},
+        {"auc": math.nan},
+        {"metrics": {"accuracy": math.inf}},
+        {"classification_metrics": {"auc": {"value": "NaN"}}},
     ],
-)  # fmt: skip
+)
 def test_f27_an_evaluation_without_a_finite_metric_is_refused(document: Any) -> None:
     with pytest.raises(BadInputError):
         read_metrics(document)

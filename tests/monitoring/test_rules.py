@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,10 +63,15 @@ def test_dv01_a_clean_file_passes_and_the_report_says_what_was_looked_at() -> No
     [
         ({"customer_id": lambda i: f"c{i}" if i % 50 else ""}, 'Completeness "customer_id" > 0.99', 0.98, 20),
         ({"customer_id": lambda i: f"c{i - i % 50 // 49}"}, 'Uniqueness "customer_id" > 0.99', 0.96, 40),
-        ({"age": lambda i: 130 if i == 7 else 30}, 'ColumnValues "age" between 0 and 120', {"min": 30.0, "max": 130.0, "text": 0}, 1),
-        ({"income": lambda i: 90000}, 'Mean "income" between 30000 and 80000', 90000.0, None),
+        (
+            {"age": lambda i: 130 if i == 7 else 30},
+            'ColumnValues "age" between 0 and 120',
+            {"min": 30.0, "max": 130.0, "text": 0},
+            1,
+        ),
+        ({"income": lambda _: 90000}, 'Mean "income" between 30000 and 80000', 90000.0, None),
     ],
-)  # fmt: skip
+)
 def test_dv01_each_bad_file_fails_with_exactly_the_failing_rule_named(
     bad: Any, rule: str, observed: Any, failing: int | None
 ) -> None:
@@ -127,6 +134,14 @@ def test_dv03_every_kind_of_rule_at_its_bounds(rule: Rule, values: list[str | No
         assert rule.text in report["failures"][0]
 
 
+@pytest.mark.parametrize("column", [pa.array([1.0, float("nan")]), pa.array([1.0, None]), pa.array([1, None])])
+def test_a_missing_value_in_parquet_is_missing_however_it_is_written(column: pa.Array) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": column}), buffer)
+    report = validate_files([Source("p", buffer.getvalue(), "parquet")], [Rule("completeness", "a", above=0.5)])
+    assert (report["verdict"], report["rules"][0]["observed"]) == ("FAIL", 0.5)
+
+
 def test_a_table_without_rows_never_passes() -> None:
     empty = pa.RecordBatch.from_pydict({"a": pa.array([], pa.string())})
     for rules in ([], [Rule("exists", "a")], [Rule("row_count", minimum=0)]):
@@ -157,8 +172,14 @@ def test_the_spec_implies_its_columns_their_types_and_a_complete_label() -> None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "median", "column": "a"}, {"kind": "mean"}, {"kind": "type", "column": "a"}, {"kind": "uniqueness", "column": "a"}]
-)  # fmt: skip
+    "wrong",
+    [
+        {"kind": "median", "column": "a"},
+        {"kind": "mean"},
+        {"kind": "type", "column": "a"},
+        {"kind": "uniqueness", "column": "a"},
+    ],
+)
 def test_a_rule_that_means_nothing_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(BadInputError, match="rule"):
         Rule(**wrong)
@@ -171,9 +192,13 @@ VALUES = st.lists(st.one_of(st.none(), st.integers(-50, 50).map(str), st.sampled
 @given(values=VALUES, data=st.data())
 def test_batches_may_be_cut_and_rows_ordered_as_one_likes(values: list[str | None], data: st.DataObject) -> None:
     rules = [
-        Rule("completeness", "a", above=0.5), Rule("uniqueness", "a", above=0.5), Rule("range", "a", -10, 10),
-        Rule("type", "a", type="integral"), Rule("not_null", "a"), Rule("row_count", minimum=10),
-    ]  # fmt: skip
+        Rule("completeness", "a", above=0.5),
+        Rule("uniqueness", "a", above=0.5),
+        Rule("range", "a", -10, 10),
+        Rule("type", "a", type="integral"),
+        Rule("not_null", "a"),
+        Rule("row_count", minimum=10),
+    ]
     shuffled = data.draw(st.permutations(values))
     cut = data.draw(st.integers(0, len(values)))
 

@@ -1,4 +1,4 @@
-"""A run's files: the holdout by entity hash (F26), the newest batch alone judged, the training file contract (DV-04)."""
+"""A run's files: the holdout by entity hash (F26), the newest batch judged, the training file (DV-04)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from linnet.monitoring.split import position, prepare, side
 from linnet.monitoring.tables import DataError, Source, numbers, read_table
 
 DATA: dict[str, Any] = {
-    "label": "y", "entity": "id", "features": {"x": "number", "z": "number"}, "holdout": 0.2, "validation": 0.1,
-}  # fmt: skip
+    "label": "y",
+    "entity": "id",
+    "features": {"x": "number", "z": "number"},
+    "holdout": 0.2,
+    "validation": 0.1,
+}
 
 
-def batch(low: int, high: int, name: str = "batch", extra: str = "") -> Source:
+def batch(low: int, high: int, name: str = "batch", extra: str = "", tail: str = "") -> Source:
     lines = [f"id,z,y,x{',' + extra if extra else ''}"]
     lines += [f"c{i},{i / 4},{i % 2},{'' if i % 10 == 0 else i}{',9' if extra else ''}" for i in range(low, high)]
-    return Source(name, ("\n".join(lines) + "\n").encode())
+    return Source(name, ("\n".join(lines) + "\n" + tail).encode())
 
 
 def read(path: Path) -> list[list[str]]:
@@ -142,9 +146,8 @@ def test_a_missing_column_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_rows_without_label_or_entity_are_dropped_and_counted(tmp_path: Path) -> None:
-    holes = b"c0,1,,1\n,1,1,1\n"
-    source = Source("holes", bytes(batch(0, 200).content) + holes)  # type: ignore[arg-type]
-    made = prepare([], [source], DATA, tmp_path, algorithm="xgboost")
+    holes = "c0,1,,1\n,1,1,1\n"
+    made = prepare([], [batch(0, 200, tail=holes)], DATA, tmp_path, algorithm="xgboost")
     assert made.rows["dropped"] == 2
     assert sum(made.rows.values()) == 202
 
@@ -163,9 +166,13 @@ def test_batches_may_differ_in_columns_that_nobody_asks_for(tmp_path: Path) -> N
 def test_parquet_and_csv_of_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
     (table,) = read_table([batch(0, 300)])
     typed = pa.table(
-        {"id": table["id"], "z": pa.array(numbers(table["z"]).values), "y": pa.array([i % 2 for i in range(300)]),
-         "x": pa.array([None if i % 10 == 0 else i for i in range(300)])}
-    )  # fmt: skip
+        {
+            "id": table["id"],
+            "z": pa.array(numbers(table["z"]).values),
+            "y": pa.array([i % 2 for i in range(300)]),
+            "x": pa.array([None if i % 10 == 0 else i for i in range(300)]),
+        }
+    )
     pq.write_table(typed, tmp_path / "b.parquet")
     one = prepare([], [batch(0, 300)], DATA, tmp_path / "one", algorithm="xgboost")
     other = prepare([], [Source("p", tmp_path / "b.parquet", "parquet")], DATA, tmp_path / "two", algorithm="xgboost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,11 @@ def test_a_refusal_shows_no_row_of_the_data() -> None:
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(max_size=300), kind=st.sampled_from(["csv", "parquet"]))
 def test_any_bytes_are_a_table_or_a_data_error(content: bytes, kind: Any) -> None:
-    try:
+    with contextlib.suppress(DataError):
         for batch in read_table([Source("x", content, kind)]):
+            assert batch.num_rows <= len(content)
             for column in batch.columns:
                 numbers(column)
-    except DataError as error:
-        assert error.file == "x"
 
 
 @settings(max_examples=100, deadline=None)
@@ -104,10 +104,12 @@ def test_a_damaged_parquet_file_is_a_table_or_a_data_error(data: st.DataObject) 
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        (Limits(bytes=19), "size"), (Limits(rows=3), "rows"), (Limits(columns=1), "columns"),
+        (Limits(bytes=19), "size"),
+        (Limits(rows=3), "rows"),
+        (Limits(columns=1), "columns"),
         (Limits(field_length=2), "column b"),
     ],
-)  # fmt: skip
+)
 def test_each_limit_holds_over_all_files_together(limits: Limits, said: str) -> None:
     files = [Source("one", b"a,b\n1,1\n2,2\n"), Source("two", b"a,b\n1,333\n2,2\n")]
     with pytest.raises(DataError) as refused:
@@ -132,9 +134,11 @@ def test_parquet_is_refused_by_what_its_footer_declares() -> None:
 
 
 def test_a_long_text_repeated_in_parquet_is_found_before_it_is_unfolded() -> None:
-    bomb = parquet(pa.table({"a": pa.array(["x" * 100_000] * 10_000)}))  # would be 1 GB
+    folded = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), ["x" * 100_000])  # unfolds to 1 GB
+    bomb = parquet(pa.table({"a": folded}), store_schema=False)
     with pytest.raises(DataError, match="a field of 100000 bytes"):
         list(read_table([Source("bomb", bomb, "parquet")]))
+    assert pa.default_memory_pool().max_memory() < 500_000_000
 
 
 def test_nested_parquet_columns_are_refused_by_name() -> None:
@@ -145,9 +149,8 @@ def test_nested_parquet_columns_are_refused_by_name() -> None:
 
 def test_files_may_order_their_columns_differently_but_not_have_others() -> None:
     one, swapped = Source("one", b"a,b\n1,2\n"), Source("two", b"b,a\n4,3\n")
-    assert [batch.to_pydict() for batch in read_table([one, swapped])] == [
-        {"a": ["1"], "b": ["2"]}, {"a": ["3"], "b": ["4"]},
-    ]  # fmt: skip
+    found = [list(batch.to_pydict().items()) for batch in read_table([one, swapped])]
+    assert found == [[("a", ["1"]), ("b", ["2"])], [("a", ["3"]), ("b", ["4"])]]
     with pytest.raises(DataError, match=r"two, columns.*the columns of the first file"):
         list(read_table([one, Source("two", b"a,c\n1,2\n")]))
 

@@ -141,3 +141,16 @@ def test_a_model_needs_its_artifact(lab: Lab) -> None:
         lab.call("CreateModel", ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
     with pytest.raises(ApiError, match='Could not find model "arn'):
         lab.call("DescribeModel", ModelName="m")
+
+
+def test_names_are_taken_whatever_their_case(lab: Lab) -> None:
+    """ARNs are written in lower case, so two names that differ in case only would share one."""
+    lab.model("Model")
+    with pytest.raises(ApiError, match="already existing model"):
+        lab.model("mODEL")
+
+
+def test_an_answer_is_the_callers_own(lab: Lab) -> None:
+    lab.config("v1", {"blue": lab.model("m")})
+    lab.call("DescribeEndpointConfig", EndpointConfigName="v1")["ProductionVariants"][0]["ModelName"] = "changed"
+    assert lab.call("DescribeEndpointConfig", EndpointConfigName="v1")["ProductionVariants"][0]["ModelName"] == "m"

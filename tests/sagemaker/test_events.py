@@ -255,3 +255,17 @@ def test_nothing_goes_out_while_the_state_is_locked(lab: Lab, monkeypatch: pytes
     lab.call("CreateTrainingJob", **training_request("j"))
     lab.clock.advance(0)
     assert depths == [0, 0]
+
+
+def test_a_neighbour_that_fails_fails_no_call(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """peers.md finding 5b: SageMaker's events are best effort; what happened stays true without them."""
+
+    def lost(*_: object) -> None:
+        raise ConnectionError("the bus is gone")
+
+    monkeypatch.setattr(lab.aws, "put_event", lost)
+    arn = registered(lab)
+    assert lab.call("DescribeModelPackage", ModelPackageName=arn)["ModelPackageStatus"] == "Completed"
+    assert "the bus is gone" in caplog.text

@@ -49,14 +49,19 @@ class Bench:
 
     def start(self, definition: dict[str, Any], document: Any = None, **settings: Any) -> str:
         arn = self.machine(definition)
-        return str(self.stepfunctions.start_execution(stateMachineArn=arn, input=json.dumps(document), **settings)["executionArn"])
+        return str(
+            self.stepfunctions.start_execution(stateMachineArn=arn, input=json.dumps(document), **settings)[
+                "executionArn"
+            ]
+        )
 
     def ended(self, execution: str, seconds: float = SECONDS) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
             found: dict[str, Any] = self.stepfunctions.describe_execution(executionArn=execution)
             return None if found["status"] == "RUNNING" else found
 
-        return until(look, seconds)
+        found: dict[str, Any] = until(look, seconds)
+        return found
 
     def run(self, definition: dict[str, Any], document: Any = None, seconds: float = SECONDS) -> dict[str, Any]:
         return self.ended(self.start(definition, document), seconds)
@@ -98,6 +103,26 @@ class Bench:
         return queue
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def sandboxes(bench: Bench, function: str) -> int:
+    """How many sandboxes of a function live."""
+    lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children(bench.stack.pid) if alive(pid)]
+    return sum(f"ministack-lambda-{function}-" in line for line in lines)
+
+
 def until(look: Callable[[], Any], seconds: float = SECONDS, why: Callable[[], str] = lambda: "never came") -> Any:
     """Return the first true answer of `look`; fail after some real seconds."""
     deadline = time.monotonic() + seconds
@@ -113,6 +138,8 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with Stack.start(rate=60, state=tmp_path_factory.mktemp("ours") / "stack.json") as stack:
         stack.deploy(APP, "t")
         yield Bench(stack, stack.outputs("t"))
+        started = children(stack.pid)
+    until(lambda: not any(alive(pid) for pid in started), why=lambda: "the stack left processes behind")
 
 
 @pytest.fixture(scope="session")

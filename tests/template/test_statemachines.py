@@ -63,6 +63,8 @@ def test_every_task_of_the_main_road_leads_its_failure_somewhere(path: Path) -> 
         if state["Type"] in ("Task", "Parallel", "Map")
         and name not in failure_road
         and not any("States.ALL" in c["ErrorEquals"] for c in state.get("Catch", []))
+        # A closing task retries everything; should it fail for good, the end-of-execution rule frees what is held.
+        and not any("States.ALL" in r["ErrorEquals"] for r in state.get("Retry", []))
     ]
 
     assert uncaught == []
@@ -124,9 +126,9 @@ def test_substitutions_and_template_agree(path: Path, source: dict[str, Any]) ->
 @pytest.mark.parametrize("path", MACHINES)
 def test_statelint_finds_nothing_in_the_substituted_machine(path: Path, tmp_path: Path) -> None:
     filled = tmp_path / path.name
-    filled.write_text(
-        re.sub(r"\$\{(\w+)\}", "arn:aws:lambda:us-east-1:123456789012:function:name", path.read_text())
-    )
+    text = re.sub(r"\$\{(\w+)\}", "arn:aws:lambda:us-east-1:123456789012:function:name", path.read_text())
+    # statelint 3.1 does not know that a JSONata state may compute these two.
+    filled.write_text(re.sub(r'("(?:TimeoutSeconds|Seconds)": )"\{%[^"]*%\}"', r"\g<1>60", text))
 
     found = subprocess.run(
         [Path(sys.executable).parent / "statelint", "--ignore=URI,FLOAT", str(filled)],

@@ -31,6 +31,7 @@ WITHOUT_RESOURCE = {
     "logs:DescribeResourcePolicies": "has no resource level",
     "logs:DescribeLogGroups": "has no resource level",
     "application-autoscaling:DescribeScalableTargets": "has no resource level",
+    "sns:SetSubscriptionAttributes": "a subscription is no resource for IAM",
     "states:SendTaskSuccess": "a token cannot be named in a policy; isolated in the functions that decide",
     "states:SendTaskFailure": "a token cannot be named in a policy; isolated in the functions that decide",
 }

@@ -23,6 +23,9 @@ class Settings:
     intake_machine: str = ""
     onboard_machine: str = ""
     offboard_machine: str = ""
+    environment: str = "production"
+    instance_quota: str = "20"
+    """How many endpoint instances of a type the account may run at once."""
 
 
 @cache

@@ -18,7 +18,7 @@ class HyperparameterError(ValueError):
 
 @dataclass(frozen=True)
 class _Number:
-    kind: type[int] | type[float]
+    kind: type[int | float]
     low: float = -math.inf
     high: float = math.inf
     open: Literal["", "(", ")", "()"] = ""
@@ -59,7 +59,7 @@ class _Literal:
 
     def read(self, text: str) -> str:
         if not isinstance(ast.literal_eval(text), (tuple, list)):
-            raise LookupError(self)
+            raise LookupError(self)  # noqa: TRY004 - out of range, as any other value
         return text
 
     def __str__(self) -> str:
@@ -78,8 +78,8 @@ _MINIMIZED = (
     "mae", "mape", "merror", "mlogloss", "mphe", "poisson-nloglik", "rmse", "rmsle", "tweedie-nloglik",
 )  # fmt: skip
 _OF_THE_CONTAINER = (
-    "accuracy", "balanced_accuracy", "f1", "f1_binary", "f1_macro", "precision", "precision_macro", "precision_micro", "r2",
-    "recall", "recall_macro", "recall_micro", "mse",
+    "accuracy", "balanced_accuracy", "f1", "f1_binary", "f1_macro", "mse", "precision", "precision_macro",
+    "precision_micro", "r2", "recall", "recall_macro", "recall_micro",
 )  # fmt: skip
 
 _RULES: dict[str, _Number | _Choice | _Literal] = {
@@ -118,7 +118,8 @@ _RULES: dict[str, _Number | _Choice | _Literal] = {
     "objective": _Choice((
         "binary:logistic", "binary:logitraw", "binary:hinge", "count:poisson", "multi:softmax", "multi:softprob",
         "rank:pairwise", "rank:ndcg", "rank:map", "reg:linear", "reg:squarederror", "reg:logistic", "reg:gamma",
-        "reg:pseudohubererror", "reg:squaredlogerror", "reg:absoluteerror", "reg:tweedie", "survival:aft", "survival:cox",
+        "reg:pseudohubererror", "reg:squaredlogerror", "reg:absoluteerror", "reg:tweedie", "survival:aft",
+        "survival:cox",
     )),
     "num_class": _Number(int, 2),
     "base_score": _POSITIVE,
@@ -131,8 +132,8 @@ _RULES: dict[str, _Number | _Choice | _Literal] = {
 }  # fmt: skip
 _ALIASES = {"learning_rate": "eta", "min_split_loss": "gamma", "reg_lambda": "lambda", "reg_alpha": "alpha"}
 _ELSEWHERE = {
-    "_kfold", "_num_cv_round", "_tuning_objective_metric", "deterministic_histogram", "dsplit", "lambda_bias", "predictor",
-    "prob_buffer_row", "sketch_eps", "updater", "use_dask_gpu_training",
+    "_kfold", "_num_cv_round", "_tuning_objective_metric", "deterministic_histogram", "dsplit", "lambda_bias",
+    "predictor", "prob_buffer_row", "sketch_eps", "updater", "use_dask_gpu_training",
 }  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def validated(given: Mapping[str, str]) -> dict[str, Any]:
             found[name] = _metrics(text)
             continue
         if name in _ELSEWHERE:
-            raise HyperparameterError(f"Hyperparameter {written}: {text} is not emulated; leave it out on the local stack")
+            raise HyperparameterError(f"Hyperparameter {written}: {text} is not emulated, leave it out here")
         rule = _RULES.get(name)
         if rule is None:
             raise HyperparameterError(f"Extraneous hyperparameter found: {written}; allowed are {', '.join(_names())}")
@@ -180,7 +181,7 @@ def _metrics(text: str) -> list[str]:
                 f"Hyperparameter eval_metric: {metric} is computed by the container's own code, which is not emulated"
             )
         if at and name not in ("error", "ndcg", "map"):
-            raise HyperparameterError(f"Hyperparameter eval_metric: {metric}; only error, ndcg and map take a threshold")
+            raise HyperparameterError(f"Hyperparameter eval_metric: {metric}; only error, ndcg, map take a threshold")
         if name not in MAXIMIZED + _MINIMIZED or (at and not _is_number(threshold.rstrip("-"))):
             allowed = ", ".join(sorted(MAXIMIZED + _MINIMIZED))
             raise HyperparameterError(f"Hyperparameter eval_metric: value {metric} not in range {allowed}")

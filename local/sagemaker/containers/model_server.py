@@ -1,7 +1,7 @@
 """A model container: loads /opt/ml/model and answers invocations on one connection until the other end closes it.
 
-A request is `["content type", "accept"]`, a line feed and the body; an answer `[status, "content type"]`, a line feed and
-the body. The first message is `ready` (what /ping asks for) or nothing: then the process ends with its reason in the log.
+A request is `["content type", "accept"]`, a line feed and the body; an answer `[status, "content type"]`, a line feed
+and the body. The first message is `ready` (what /ping asks for); without it the process ends, its reason in the log.
 """
 
 from __future__ import annotations
@@ -43,6 +43,14 @@ def _accepted(accept: str, default: str) -> str:
     return os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", default) if accept in ("", "*/*") else accept
 
 
+class RefusedError(Exception):
+    """A request that the container does not answer: its message and HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def algorithm(directory: Path) -> Handler:
     """Return the built-in XGBoost algorithm's server for the first file in the model directory.
 
@@ -50,10 +58,10 @@ def algorithm(directory: Path) -> Handler:
     model refuses, 406 for an Accept that is not known. Differences, on purpose: a pickled model is never loaded, and a
     number of features other than the model's is always refused (the container scores a row that is too short).
     """
-    from local.sagemaker.containers import xgboost_data  # noqa: PLC0415 - each kind imports what it needs
+    from local.sagemaker.containers import xgboost_data
 
     sys.modules["sklearn"] = None  # type: ignore[assignment]  # two thirds of xgboost's import time, never used
-    import xgboost  # noqa: PLC0415
+    import xgboost
 
     files = sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
     if not files:
@@ -61,45 +69,51 @@ def algorithm(directory: Path) -> Handler:
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(files[0].read_bytes()))
     features = booster.num_features()
-    batch = os.environ.get("SAGEMAKER_BATCH", "") not in ("", "0", "false", "False")
+
+    def rows(body: bytes, content_type: str) -> Any:
+        try:
+            kind = xgboost_data.content_format(content_type)
+            if kind == "parquet":
+                raise RefusedError(415, f"Content-type {content_type} is not supported.")
+            found = xgboost_data.csv_rows(body) if kind == "csv" else xgboost_data.libsvm_rows(body, features)[0]
+        except ValueError as error:
+            raise RefusedError(415, f"Loading data failed with Exception: {error}") from error
+        if found.shape[1] != features:
+            reason = (
+                f"Feature size of {kind} inference data {found.shape[1]} is not consistent "
+                f"with feature size of trained model {features}."
+            )
+            raise RefusedError(400, f"Unable to evaluate payload provided: {reason}")
+        return found
 
     def handle(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
         if not body:
             return 204, _CSV, b""
         try:
-            kind = xgboost_data.content_format(content_type)
-            if kind == "libsvm":
-                rows, _ = xgboost_data.libsvm_rows(body, features)
-            elif kind == "csv":
-                rows = xgboost_data.csv_rows(body)
-            else:
-                return 415, _CSV, f"Content-type {content_type} is not supported.".encode()
-        except ValueError as error:
-            return 415, _CSV, f"Loading data failed with Exception: {error}".encode()
-        if rows.shape[1] != features:
-            reason = (
-                f"Feature size of {kind} inference data {rows.shape[1]} is not consistent "
-                f"with feature size of trained model {features}."
-            )
-            return 400, _CSV, f"Unable to evaluate payload provided: {reason}".encode()
-        try:
-            predictions = booster.predict(xgboost.DMatrix(rows, nthread=1), validate_features=False)
+            matrix = xgboost.DMatrix(rows(body, content_type), nthread=1)
+            return _encoded(booster.predict(matrix, validate_features=False), _plain(_accepted(accept, _CSV)))
+        except RefusedError as error:
+            return error.status, "text/plain", str(error).encode()
         except ValueError as error:  # of which xgboost's own errors are a kind
-            return 400, _CSV, f"Unable to evaluate payload provided: {error}".encode()
-        wanted = _plain(_accepted(accept, _CSV))
-        if batch and wanted == _CSV:
-            return 200, _CSV, "".join(f"{value}\n" for value in predictions.tolist()).encode()
-        if wanted == _CSV:
-            return 200, f"{_CSV}; charset=utf-8", _to_csv(predictions).encode()
-        scores = [{"score": value} for value in predictions.tolist()]
-        if wanted == _JSON:
-            return 200, _JSON, json.dumps({"predictions": scores}).encode()
-        if wanted == _JSON_LINES:
-            return 200, _JSON_LINES, "".join(json.dumps(score) + "\n" for score in scores).encode()
-        allowed = [_JSON, _JSON_LINES, _CSV]
-        return 406, _CSV, f"Accept type {wanted} is not supported. Please use supported accept types: {allowed}.".encode()
+            return 400, "text/plain", f"Unable to evaluate payload provided: {error}".encode()
 
     return handle
+
+
+def _encoded(predictions: Any, accept: str) -> tuple[int, str, bytes]:
+    """Encode the algorithm's predictions as the container does; in batch transform a row of several stays a list."""
+    values = predictions.tolist()
+    if accept == _CSV and os.environ.get("SAGEMAKER_BATCH"):
+        return 200, _CSV, "".join(f"{value}\n" for value in values).encode()
+    if accept == _CSV:
+        return 200, f"{_CSV}; charset=utf-8", _to_csv(values).encode()
+    scores = [json.dumps({"score": value}) for value in values]
+    if accept == _JSON:
+        return 200, _JSON, f'{{"predictions": [{", ".join(scores)}]}}'.encode()
+    if accept == _JSON_LINES:
+        return 200, _JSON_LINES, "".join(f"{score}\n" for score in scores).encode()
+    allowed = [_JSON, _JSON_LINES, _CSV]
+    raise RefusedError(406, f"Accept type {accept} is not supported. Please use supported accept types: {allowed}.")
 
 
 def _to_csv(values: Any) -> str:
@@ -107,19 +121,16 @@ def _to_csv(values: Any) -> str:
     return "".join(f"{','.join(map(str, row)) if isinstance(row, list) else row}\n" for row in rows)
 
 
-class UnsupportedFormatError(Exception):
-    """The default input_fn or output_fn does not know a content type."""
-
-
 def script(directory: Path) -> Handler:
     """Return the server of a user's script: model_fn and, unless transform_fn, input_fn, predict_fn, output_fn.
 
-    Defaults and statuses as the scikit-learn container (sagemaker_sklearn_container/serving.py, sagemaker-containers'
-    _transformer.py): model_fn has no default; 415 and 406 when the default functions do not know a content type, 500 for
-    every exception.
+    Defaults and statuses as the scikit-learn container (sagemaker_sklearn_container/serving.py, and _transformer.py of
+    sagemaker-containers): model_fn has no default; 415 and 406 when the default functions do not know a content type,
+    500 for every exception.
     """
     module = _imported()
-    given = {name: getattr(module, name, None) for name in ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")}
+    names = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
+    given = {name: getattr(module, name, None) for name in names}
     if given["model_fn"] is None:
         raise NotImplementedError(f"Please provide a model_fn implementation in {module.__file__}.")
     if given["transform_fn"] and any(given[name] for name in ("input_fn", "predict_fn", "output_fn")):
@@ -140,9 +151,10 @@ def script(directory: Path) -> Handler:
             result = transform_fn(model, content, content_type, wanted)
             answer, kind = result if isinstance(result, tuple) else (result, wanted)
             return 200, kind, answer.encode() if isinstance(answer, str) else bytes(answer)
-        except UnsupportedFormatError as error:
-            return error.args[1], _JSON, json.dumps({"error": "UnsupportedFormatError", "error-message": error.args[0]}).encode()
-        except Exception as error:  # noqa: BLE001 - the server outlives whatever the script raises
+        except RefusedError as error:
+            words = {"error": "UnsupportedFormatError", "error-message": str(error)}
+            return error.status, _JSON, json.dumps(words).encode()
+        except Exception as error:
             traceback.print_exc()
             return 500, "text/plain", f"{type(error).__name__}: {error}".encode()
 
@@ -162,14 +174,14 @@ def _imported() -> Any:
 
 
 def _default_input(content: Any, content_type: str) -> Any:
-    import numpy as np  # noqa: PLC0415 - each kind imports what it needs
+    import numpy as np
 
     kind = _plain(content_type)
     if kind == _CSV:
         return np.loadtxt(content.splitlines(), delimiter=",", dtype=np.float32, comments=None, ndmin=2)
     if kind == _JSON:
         return np.atleast_2d(np.array(json.loads(content), dtype=np.float32))
-    raise UnsupportedFormatError(f"Content type {content_type} is not supported: implement input_fn to read it", 415)
+    raise RefusedError(415, f"Content type {content_type} is not supported: implement input_fn to read it")
 
 
 def _default_output(prediction: Any, accept: str) -> tuple[str, str]:
@@ -177,7 +189,7 @@ def _default_output(prediction: Any, accept: str) -> tuple[str, str]:
         return _to_csv(prediction), accept
     if _plain(accept) == _JSON:
         return json.dumps(prediction, default=lambda value: value.tolist()), accept
-    raise UnsupportedFormatError(f"Accept {accept} is not supported: implement output_fn to write it", 406)
+    raise RefusedError(406, f"Accept {accept} is not supported: implement output_fn to write it")
 
 
 if __name__ == "__main__":

@@ -38,12 +38,12 @@ def main() -> None:
     os.environ["SM_TRAINING_ENV"] = json.dumps({name: value for name, value in os.environ.items() if name[:3] == "SM_"})
     os.chdir(code)
     command = " ".join(["python3", program, *arguments])
-    print(f"Invoking script with the following command: {command}", flush=True)  # noqa: T201 - the job's log
+    print(f"Invoking script with the following command: {command}", flush=True)
     status, words = _run(code / program, arguments)
     if status:
         failure = f'ExecuteUserScriptError:\nExitCode {status}\nErrorMessage "{words}"\nCommand "{command}"'
         (Path(os.environ["SM_OUTPUT_DIR"]) / "failure").write_text(failure, encoding="utf-8")
-        print(f"Reporting training FAILURE\n{failure}", flush=True)  # noqa: T201
+        print(f"Reporting training FAILURE\n{failure}", flush=True)
     sys.exit(status)
 
 
@@ -60,9 +60,9 @@ def _run(program: Path, arguments: list[str]) -> tuple[int, str]:
     except SystemExit as end:
         if isinstance(end.code, int) or end.code is None:
             return end.code or 0, ""
-        print(end.code, flush=True)  # noqa: T201 - as the interpreter does
+        print(end.code, flush=True)
         return 1, str(end.code)
-    except Exception as error:  # noqa: BLE001 - whatever the script raises is its failure
+    except Exception as error:
         traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}"
     return 0, ""

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:INFO] {message}", flush=True)  # noqa: T201
+    print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S', time.gmtime())}:INFO] {message}", flush=True)
 
 
 def _config(name: str) -> Any:
@@ -51,54 +51,70 @@ def train() -> None:
 
     # xgboost looks for scikit-learn only to offer its wrappers, which costs two thirds of its import time.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
-    import xgboost  # noqa: PLC0415 - late, after the cheap checks
+    import xgboost
 
-    rounds = parameters.pop("num_round")
-    patience = parameters.pop("early_stopping_rounds", None)
-    keep_each = parameters.pop("save_model_on_termination", "false") == "true"
-    weighted = parameters.pop("csv_weights", 0) == 1
-    matrices = {}
-    for name in ("train", "validation"):
-        if name in channels:
-            kind = xgboost_data.content_format(channels[name].get("ContentType", "text/libsvm"))
-            features, labels, weights = xgboost_data.read_files(
-                Path(os.environ[f"SM_CHANNEL_{name.upper()}"]), kind, weighted=weighted
-            )
-            matrices[name] = xgboost.DMatrix(features, label=labels, weight=weights)
-    _say("Single node training.")
-    _say(f"Train matrix has {matrices['train'].num_row()} rows and {matrices['train'].num_col()} columns")
-    if "validation" in matrices:
-        _say(f"Validation matrix has {matrices['validation'].num_row()} rows")
-
+    matrices = _matrices(xgboost, channels, weighted=parameters.pop("csv_weights", 0) == 1)
     checkpoints = Path(_config("checkpointconfig.json")["LocalPath"]) if _has_checkpoints() else None
     started, done = _latest(checkpoints)
     if started:
         _say(f"Checkpoint loaded from {started}")
         _say(f"Resuming from checkpoint at iteration {done}")
     model = Path(os.environ["SM_MODEL_DIR"]) / MODEL_NAME
-    callbacks: list[Any] = [xgboost.callback.EvaluationMonitor()]
-    best = None
-    if patience and "validation" in matrices:
-        best = _best_class(xgboost)(patience)
-        callbacks.append(best)
-    if checkpoints:
-        callbacks.append(_saver_class(xgboost)(checkpoints))
-    if keep_each:
-        callbacks.append(_saver_class(xgboost)(model))
-    # A round's random draws depend on the seed and the round alone, so that a resumed training equals an unbroken one.
-    booster = xgboost.train(
-        {"seed_per_iteration": True, **parameters},
-        matrices["train"],
-        num_boost_round=max(0, rounds - done),
-        evals=[(matrix, name) for name, matrix in matrices.items()],
-        callbacks=callbacks,
-        xgb_model=str(started) if started else None,
-        verbose_eval=False,
-    )
-    if booster.attr("best_iteration") is not None:
-        _say(f"Best iteration {booster.attr('best_iteration')} with score {booster.attr('best_score')}")
-        booster = booster[: int(booster.attr("best_iteration")) + 1]
+    rounds = parameters.pop("num_round")
+    patience = parameters.pop("early_stopping_rounds", None) if "validation" in matrices else None
+    save_each = parameters.pop("save_model_on_termination", "false") == "true"
+    # With one seed for all a resumed training would draw for its next round what it drew for its first.
+    parameters |= {"seed_per_iteration": True}
+    booster = xgboost.Booster(parameters, list(matrices.values()), model_file=started)
+    for number in range(done, rounds):
+        booster.update(matrices["train"], number)
+        scores = _scores(booster.eval_set([(matrix, name) for name, matrix in matrices.items()], number))
+        print("\t".join([f"[{number}]", *(f"{name}:{score:.5f}" for name, score in scores)]), flush=True)
+        over = patience is not None and _rounds_without_progress(booster, number, *scores[-1]) >= patience
+        if checkpoints:
+            _save(booster, checkpoints / f"xgboost-checkpoint.{number}")
+            (checkpoints / f"xgboost-checkpoint.{number - _KEPT}").unlink(missing_ok=True)
+        if save_each:
+            _save(booster, model)
+        if over:
+            break
+    if (best := booster.attr("best_iteration")) is not None:
+        _say(f"Best iteration {best} with score {booster.attr('best_score')}")
+        booster = booster[: int(best) + 1]
     _save(booster, model)
+
+
+def _scores(line: str) -> list[tuple[str, float]]:
+    """Return (`train-auc`, score) and so on of xgboost's own `[0]\\ttrain-auc:0.9`; validation's last metric is last."""
+    pairs = [part.rsplit(":", 1) for part in line.split("\t")[1:]]
+    return [(name, float(score)) for name, score in pairs]
+
+
+def _rounds_without_progress(booster: Any, number: int, name: str, score: float) -> int:
+    """Note the best iteration in the model, so that checkpoints remember it; return the rounds since."""
+    known = booster.attr("best_score")
+    maximize = name.removeprefix("validation-").partition("@")[0] in hyperparameters.MAXIMIZED
+    if known is None or (score > float(known) if maximize else score < float(known)):
+        booster.set_attr(best_score=repr(score), best_iteration=str(number))
+        return 0
+    return number - int(booster.attr("best_iteration"))
+
+
+def _matrices(xgboost: Any, channels: dict[str, Any], *, weighted: bool) -> dict[str, Any]:
+    """Return a DMatrix for each data channel, train first."""
+    matrices: dict[str, Any] = {}
+    for name in ("train", "validation"):
+        if name not in channels:
+            continue
+        kind = xgboost_data.content_format(channels[name].get("ContentType", "text/libsvm"))
+        directory = Path(os.environ[f"SM_CHANNEL_{name.upper()}"])
+        features, labels, weights = xgboost_data.read_files(directory, kind, weighted=weighted)
+        matrices[name] = xgboost.DMatrix(features, label=labels, weight=weights)
+    _say("Single node training.")
+    _say(f"Train matrix has {matrices['train'].num_row()} rows and {matrices['train'].num_col()} columns")
+    if "validation" in matrices:
+        _say(f"Validation matrix has {matrices['validation'].num_row()} rows")
+    return matrices
 
 
 def _has_checkpoints() -> bool:
@@ -118,47 +134,6 @@ def _save(booster: Any, path: Path) -> None:
     unfinished = path.with_name(f"{path.name}.sagemaker-ignore")
     unfinished.write_bytes(booster.save_raw("ubj"))
     unfinished.rename(path)
-
-
-def _saver_class(xgboost: Any) -> Any:
-    class Saver(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-        """Saves the model after every round: as a file, or in a directory as `xgboost-checkpoint.<round>`."""
-
-        def __init__(self, path: Path) -> None:
-            super().__init__()
-            self._path = path
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-            if not self._path.is_dir():
-                _save(model, self._path)
-                return False
-            number = model.num_boosted_rounds() - 1
-            _save(model, self._path / f"xgboost-checkpoint.{number}")
-            (self._path / f"xgboost-checkpoint.{number - _KEPT}").unlink(missing_ok=True)
-            return False
-
-    return Saver
-
-
-def _best_class(xgboost: Any) -> Any:
-    class Best(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-        """Stops when validation has not improved for some rounds; its memory is in the model, so checkpoints keep it."""
-
-        def __init__(self, patience: int) -> None:
-            super().__init__()
-            self._patience = patience
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-            name, scores = list(evals_log["validation"].items())[-1]
-            score, number = float(scores[-1]), model.num_boosted_rounds() - 1
-            known = model.attr("best_score")
-            maximize = name.partition("@")[0] in hyperparameters.MAXIMIZED
-            if known is None or (score > float(known) if maximize else score < float(known)):
-                model.set_attr(best_score=repr(score), best_iteration=str(number))
-                return False
-            return bool(number - int(model.attr("best_iteration")) >= self._patience)
-
-    return Best
 
 
 if __name__ == "__main__":

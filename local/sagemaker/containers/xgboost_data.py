@@ -43,19 +43,21 @@ def csv_rows(text: bytes) -> Floats:
         return np.empty((0, 0), dtype=np.float32)
     if _GAP.search(text):
         text = _GAP.sub(b"nan", text)
-    rows: Floats = np.loadtxt(io.BytesIO(text), dtype=np.float32, delimiter=",", comments=None, ndmin=2, encoding="utf-8")
+    rows: Floats = np.loadtxt(
+        io.BytesIO(text), dtype=np.float32, delimiter=",", comments=None, ndmin=2, encoding="utf-8"
+    )
     return rows
 
 
 def libsvm_rows(text: bytes, columns: int | None = None) -> tuple[Any, Floats]:
     """Return (sparse features, labels) of `label index:value ...` lines; indices as written, as xgboost's own reader.
 
-    A line without label has label NaN. `columns` is the model's number of features; by default the largest index decides.
+    A line without label has label NaN. `columns` is the model's number of features, else the largest index decides.
 
     Raises:
         ValueError: naming the line.
     """
-    from scipy.sparse import csr_matrix  # noqa: PLC0415 - only this format needs it
+    from scipy.sparse import csr_matrix
 
     labels, values, indices, ends = list[float](), list[float](), list[int](), [0]
     for number, line in enumerate(text.decode().splitlines()):
@@ -73,7 +75,9 @@ def libsvm_rows(text: bytes, columns: int | None = None) -> tuple[Any, Floats]:
         ends.append(len(indices))
     width = max(indices, default=-1) + 1
     shape = (len(labels), width if columns is None else max(columns, width))
-    features = csr_matrix((np.array(values, dtype=np.float32), np.array(indices, dtype=np.int32), np.array(ends)), shape)
+    features = csr_matrix(
+        (np.array(values, dtype=np.float32), np.array(indices, dtype=np.int32), np.array(ends)), shape
+    )
     return features, np.array(labels, dtype=np.float32)
 
 
@@ -86,7 +90,9 @@ def read_files(directory: Path, kind: str, *, weighted: bool = False) -> tuple[A
         ValueError: naming the file and what is wrong with it.
     """
     tables, labels = [], []
-    for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith((".", "_"))):
+    for path in sorted(
+        path for path in directory.rglob("*") if path.is_file() and not path.name.startswith((".", "_"))
+    ):
         try:
             if kind == "libsvm":
                 features, label = libsvm_rows(path.read_bytes())
@@ -114,7 +120,7 @@ def read_files(directory: Path, kind: str, *, weighted: bool = False) -> tuple[A
 
 
 def _stack_sparse(tables: list[Any]) -> Any:
-    from scipy.sparse import vstack  # noqa: PLC0415 - only this format needs it
+    from scipy.sparse import vstack
 
     width = max(table.shape[1] for table in tables)
     for table in tables:
@@ -123,7 +129,7 @@ def _stack_sparse(tables: list[Any]) -> Any:
 
 
 def _parquet_rows(path: Path) -> Floats:
-    from pyarrow import parquet  # noqa: PLC0415 - only this format needs it
+    from pyarrow import parquet
 
     table = parquet.read_table(path)
     return np.column_stack([column.to_numpy().astype(np.float32) for column in table.columns])

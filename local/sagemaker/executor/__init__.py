@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from local.sagemaker.executor import sandbox
 from local.sagemaker.executor.images import library_note
 from local.sagemaker.executor.jobs import ContainerJob, Site
-from local.sagemaker.executor.processing import ProcessingJob
 from local.sagemaker.executor.process import LogStream
+from local.sagemaker.executor.processing import ProcessingJob
 from local.sagemaker.executor.serving import Patience, Worker, worker
 from local.sagemaker.executor.training import TrainingJob
 from local.sagemaker.executor.transform import TransformJob
@@ -54,7 +55,9 @@ class ProcessExecutor:
         self._lock = threading.Lock()
         self._running: list[ContainerJob | Worker] = []
 
-    def run_job(self, kind: JobKind, request: Mapping[str, Any], report: JobReport, *, attempt: int = 1) -> ContainerJob:
+    def run_job(
+        self, kind: JobKind, request: Mapping[str, Any], report: JobReport, *, attempt: int = 1
+    ) -> ContainerJob:
         """Start a job in the background; its outcome is reported once, whatever happens."""
         made, field = _KINDS[kind]
         job = made(self._site, request[field], request, report, attempt)
@@ -69,9 +72,15 @@ class ProcessExecutor:
             RuntimeError: when it does not; holds the container's last words.
         """
         endpoint, _, variant = name.partition("/")
-        log = LogStream(self._site.aws, f"/aws/sagemaker/Endpoints/{endpoint}", f"{variant or 'AllTraffic'}/algo-1")
+        stream = f"{variant or 'AllTraffic'}/i-{uuid.uuid4().hex[:17]}"
+        log = LogStream(self._site.aws, f"/aws/sagemaker/Endpoints/{endpoint}", stream)
         loaded = worker(
-            self._site.aws, container, log, self._site.work_dir, isolated=self._site.isolated, patience=self._site.patience
+            self._site.aws,
+            container,
+            log,
+            self._site.work_dir,
+            isolated=self._site.isolated,
+            patience=self._site.patience,
         )
         self._keep(loaded)
         return loaded

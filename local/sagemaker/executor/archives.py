@@ -7,7 +7,6 @@ import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 _SLACK = 1024 * 1024
 """Bytes that an archive may unpack to whatever its ratio: tar pads even an empty one to 10 kB."""
@@ -32,7 +31,7 @@ class Limits:
 class _Metered(io.RawIOBase):
     """Reads until more came out than allowed; counts headers and padding too, which members' sizes do not."""
 
-    def __init__(self, source: IO[bytes], allowed: int) -> None:
+    def __init__(self, source: gzip.GzipFile, allowed: int) -> None:
         self._source = source
         self._allowed = allowed
         self._left = allowed
@@ -47,7 +46,7 @@ class _Metered(io.RawIOBase):
         return data
 
 
-def unpack(archive: bytes, target: Path, limits: Limits = Limits()) -> list[str]:  # noqa: B008 - frozen
+def unpack(archive: bytes, target: Path, limits: Limits = Limits()) -> list[str]:
     """Unpack a tar.gz into a directory, reading it as a stream; return the names of the files in it.
 
     Raises:
@@ -59,7 +58,7 @@ def unpack(archive: bytes, target: Path, limits: Limits = Limits()) -> list[str]
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(archive)) as plain:
             metered = _Metered(plain, allowed)
-            with tarfile.open(fileobj=metered, mode="r|") as tar:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=metered, mode="r|") as tar:
                 for member in tar:
                     if len(names) >= limits.members:
                         raise ArchiveError(f"the archive has more than {limits.members} members")
@@ -74,7 +73,9 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, names:
     if path.is_absolute() or ".." in path.parts or "\0" in member.name:
         raise ArchiveError(f"member {member.name!r}: only relative paths without '..' are allowed")
     if len(str(path)) > _LONGEST or len(path.parts) > _DEEPEST:
-        raise ArchiveError(f"member {member.name[:64]!r}...: paths up to {_LONGEST} bytes and {_DEEPEST} levels are allowed")
+        raise ArchiveError(
+            f"member {member.name[:64]!r}...: paths up to {_LONGEST} bytes and {_DEEPEST} levels are allowed"
+        )
     if not (member.isdir() or (member.isreg() and not member.issparse())):
         raise ArchiveError(f"member {member.name!r}: only plain files and directories are allowed, no links or devices")
     if str(path) in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from typing import Any
 
 from local.sagemaker.ports import Aws
 
+_LOG = logging.getLogger(__name__)
 _UNFINISHED = ".sagemaker-ignore"
 """Suffix of a file that its writer has not finished; SageMaker does not upload it either."""
 
@@ -19,22 +21,23 @@ class ClientError(ValueError):
     """The request cannot be carried out; the message becomes the job's FailureReason."""
 
 
-def download(aws: Aws, source: Mapping[str, Any], target: Path, *, compression: str = "None") -> list[tuple[str, int]]:
-    """Copy the objects of an S3DataSource into a directory; return their relative names and sizes.
+def download(aws: Aws, source: Mapping[str, Any], target: Path, *, compression: str = "None") -> None:
+    """Copy the objects of an S3DataSource into a directory.
 
     Raises:
         ClientError: for a data type or name that is not allowed, and when there is no object.
     """
-    found = []
     for name, uri in objects(aws, source):
-        body = aws.get_object(uri)
-        if compression == "Gzip":
-            body, name = gzip.decompress(body), name.removesuffix(".gz")
-        path = inside(target, name)
+        zipped = compression == "Gzip"
+        path = inside(target, name.removesuffix(".gz") if zipped else name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
-        found.append((name, len(body)))
-    return found
+        try:
+            body = aws.get_object(uri)
+            path.write_bytes(gzip.decompress(body) if zipped else body)
+        except FileNotFoundError as error:
+            raise ClientError(f"there is no object {uri}") from error
+        except gzip.BadGzipFile as error:
+            raise ClientError(f"CompressionType Gzip: {uri} is not a gzip file") from error
 
 
 def objects(aws: Aws, source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -50,8 +53,8 @@ def objects(aws: Aws, source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not found:
         bucket = uri.removeprefix("s3://").split("/", 1)[0]
         raise ClientError(
-            f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists '
-            f'in the selected region, that objects exist under that S3 prefix, and that the role may list bucket "{bucket}"'
+            f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
+            f'exists, that objects exist under that S3 prefix, and that the role may list the bucket "{bucket}".'
         )
     for each in found:
         yield each.removeprefix(base if each.startswith(base) else base[: base.rstrip("/").rindex("/") + 1]), each
@@ -79,14 +82,11 @@ def inside(directory: Path, name: str) -> Path:
     return directory / path
 
 
-def upload(aws: Aws, directory: Path, uri: str) -> list[str]:
-    """Copy all files under a directory to an S3 prefix; return their URIs."""
-    found = []
+def upload(aws: Aws, directory: Path, uri: str) -> None:
+    """Copy all files under a directory to an S3 prefix."""
     for path in sorted(directory.rglob("*")):
         if path.is_file() and not path.is_symlink():
-            found.append(f"{uri.rstrip('/')}/{path.relative_to(directory).as_posix()}")
-            aws.put_object(found[-1], path.read_bytes())
-    return found
+            aws.put_object(f"{uri.rstrip('/')}/{path.relative_to(directory).as_posix()}", path.read_bytes())
 
 
 class Checkpoints:
@@ -127,7 +127,10 @@ class Checkpoints:
 
     def _follow(self) -> None:
         while not self._over.wait(1.0):
-            self._copy()
+            try:
+                self._copy()
+            except Exception:  # the last copy, at the end, decides
+                _LOG.exception("checkpoints could not be copied to %s", self._uri)
 
     def _copy(self) -> None:
         with self._lock:

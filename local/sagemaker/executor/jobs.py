@@ -98,7 +98,9 @@ class ContainerJob(ABC):
             self._asked = ending
             process = self.process
         if process is not None and process.alive():
-            threading.Thread(target=process.terminate, args=[self.site.grace], name=f"end of {self.name}", daemon=True).start()
+            threading.Thread(
+                target=process.terminate, args=[self.site.grace], name=f"end of {self.name}", daemon=True
+            ).start()
 
     @property
     def asked(self) -> str:
@@ -136,18 +138,29 @@ class ContainerJob(ABC):
         """Do the job. Raises ClientError for a request that cannot be carried out."""
 
     def run_container(
-        self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], on_lines: Callable[[list[str]], None]
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        on_lines: Callable[[list[str]], None],
+        *,
+        offline: bool,
     ) -> int | None:
         """Run the container to its end, or to that of its time; None when it was stopped before it began.
 
         MaxRuntimeInSeconds counts real seconds of the container.
         """
+        if offline and not self.site.isolated:
+            self.log.write(
+                ["WARNING: network isolation is not allowed on this machine, so the container has a network"]
+            )
         with self._lock:
             if self._asked:
                 return None
             self.process = Process(
-                argv, job=self.directory, cwd=cwd, env=env, on_lines=on_lines, isolated=self.site.isolated
-            )
+                argv, job=self.directory, cwd=cwd, env=env, on_lines=on_lines, isolated=self.site.isolated,
+                offline=offline, tied=True,
+            )  # fmt: skip
         limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
         code = self.process.wait(limit)
         if code is not None:

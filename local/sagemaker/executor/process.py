@@ -76,6 +76,8 @@ class Process:
         env: Mapping[str, str],
         on_lines: OnLines,
         isolated: bool,
+        offline: bool = False,
+        tied: bool = False,
         pass_fds: Sequence[int] = (),
     ) -> None:
         """Start it.
@@ -87,9 +89,12 @@ class Process:
             env: its whole environment.
             on_lines: gets its output, stderr included, a few lines at a time; called from one other thread.
             isolated: whether it gets a mount namespace of its own.
+            offline: whether it gets no network; only if isolated.
+            tied: whether it dies with the calling thread.
             pass_fds: descriptors that it inherits.
         """
-        command = sandbox.command(job / "ml", argv, cwd) if isolated else list(argv)
+        inner = sandbox.tied(argv) if tied else list(argv)
+        command = sandbox.command(job / "ml", inner, cwd, offline=offline) if isolated else inner
         self.last_words: deque[str] = deque(maxlen=20)
         self._on_lines = on_lines
         self._started = time.monotonic()
@@ -129,7 +134,7 @@ class Process:
             return
 
     def wait(self, timeout: float) -> int | None:
-        """Return the exit code, 128 + n after signal n as a shell has it; None when it outlasts `timeout` real seconds."""
+        """Return the exit code, 128 + n after signal n; None when it outlasts `timeout` real seconds."""
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -23,7 +23,7 @@ class ProcessingJob(ContainerJob):
         specification = self.request["AppSpecification"]
         argv = [*specification.get("ContainerEntrypoint", []), *specification.get("ContainerArguments", [])]
         if not specification.get("ContainerEntrypoint"):
-            raise ClientError("AppSpecification.ContainerEntrypoint: an image's own entry point cannot run here; name it")
+            raise ClientError("AppSpecification.ContainerEntrypoint is needed: an image's own cannot run here")
         if note := images.library_note(specification["ImageUri"]):
             self.log.write([f"NOTE: {note}"])
         for name in ("processing", "config", "output"):
@@ -34,7 +34,9 @@ class ProcessingJob(ContainerJob):
         self._configure()
         if not self.site.isolated:  # the paths in its arguments are all that can be redirected
             argv = [part.replace(f"{sandbox.OPT_ML}/", f"{self.ml}/") for part in argv]
-        code = self.run_container(argv, self.seen / "processing", self._environment(), self.log.write)
+        code = self.run_container(
+            argv, self.seen / "processing", self._environment(), self.log.write, offline=self._offline()
+        )
         if code == 0 and not self.asked:
             for directory, uri in outputs:
                 upload(self.site.aws, directory, uri)
@@ -76,6 +78,9 @@ class ProcessingJob(ContainerJob):
             (self.ml / "config" / f"{name}.json").write_text(json.dumps(content, default=str), encoding="utf-8")
 
     def _environment(self) -> dict[str, str]:
-        credentials = {} if self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation") else self.site.credentials
+        credentials = {} if self._offline() else self.site.credentials
         found = {"PROCESSING_JOB_NAME": self.name}
         return environment(self.home(), CPUS, credentials, self.request.get("Environment", {}), found)
+
+    def _offline(self) -> bool:
+        return bool(self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation"))

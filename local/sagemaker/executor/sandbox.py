@@ -1,7 +1,7 @@
 """The container's own file tree: /opt/ml is the job's directory, seen by the job alone.
 
-A mount namespace of its own (unshare(1), as root or with user namespaces) gives every process its /opt/ml. Where that is
-not allowed the SM_* variables point into the job's directory instead, and the log says so.
+A mount namespace of its own (unshare(1), as root or with user namespaces) gives every process its /opt/ml. Where that
+is not allowed the SM_* variables point into the job's directory instead, and the log says so.
 """
 
 from __future__ import annotations
@@ -50,18 +50,22 @@ def available() -> bool:
         return False
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "probe").touch()
-        tried = subprocess.run(
-            command(Path(directory), ["test", "-e", "/opt/ml/probe"], OPT_ML), capture_output=True, check=False, timeout=20
-        )
+        probe = command(Path(directory), ["test", "-e", "/opt/ml/probe"], OPT_ML)
+        tried = subprocess.run(probe, capture_output=True, check=False, timeout=20)
     return tried.returncode == 0
 
 
-def command(ml: Path, argv: Sequence[str], cwd: Path) -> list[str]:
-    """Return the command that runs `argv` with the directory `ml` as its /opt/ml; it stays one process."""
+def command(ml: Path, argv: Sequence[str], cwd: Path, *, offline: bool = False) -> list[str]:
+    """Return the command that runs `argv` with the directory `ml` as its /opt/ml; it stays one process.
+
+    `offline` leaves it without any network, not even loopback.
+    """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return ["unshare", *user, "--mount", "--", "/bin/sh", "-c", _MOUNTS, "sandbox", str(ml), str(cwd), *_tied(argv)]
+    network = ["--net"] if offline else []
+    shell = ["/bin/sh", "-c", _MOUNTS, "sandbox", str(ml), str(cwd)]
+    return ["unshare", *user, *network, "--mount", "--", *shell, *argv]
 
 
-def _tied(argv: Sequence[str]) -> list[str]:
-    """Let the process die with the thread that started it, should the stack be killed."""
+def tied(argv: Sequence[str]) -> list[str]:
+    """Return the command that dies with the thread which starts it, should the stack be killed."""
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv] if shutil.which("setpriv") else list(argv)

@@ -60,7 +60,7 @@ class Worker:
         return self._process.pid
 
     def invoke(self, body: bytes, content_type: str, accept: str) -> Answer:
-        """Answer one request. Raises TimeoutError, ConnectionError when the worker died; the next request restarts it."""
+        """Answer one request. Raises TimeoutError and ConnectionError; the next request restarts a worker that died."""
         asked = time.perf_counter()
         deadline = time.monotonic() + self.patience.answer
         if not self._lock.acquire(timeout=self.patience.answer):
@@ -111,9 +111,9 @@ class Worker:
             archives.unpack(_fetched(aws, code), self.directory / "ml" / "code")
 
     def _start(self, deadline: float) -> None:
+        kind, env = self._environment()
         ours, theirs = socket.socketpair()
         with theirs:
-            kind, env = self._environment()
             self._process = Process(
                 program("model_server", str(theirs.fileno()), kind),
                 job=self.directory,

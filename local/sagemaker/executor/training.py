@@ -26,17 +26,9 @@ class TrainingJob(ContainerJob):
 
     def work(self) -> JobOutcome:
         """Download, train, upload."""
-        algorithm = self.request["AlgorithmSpecification"]
-        try:
-            image = images.resolve(algorithm["TrainingImage"])
-        except ValueError as error:
-            raise ClientError(str(error)) from error
-        if note := images.library_note(algorithm["TrainingImage"]):
-            self.log.write([f"NOTE: {note}"])
         given: Mapping[str, str] = self.request.get("HyperParameters", {})
-        scripted = "sagemaker_submit_directory" in given or "sagemaker_program" in given
-        if image.framework == "scikit-learn" and not scripted:
-            raise ClientError("HyperParameters: sagemaker_program and sagemaker_submit_directory are needed in script mode")
+        scripted = "sagemaker_submit_directory" in given
+        argv = self._command(scripted=scripted)
         self.report.secondary("Downloading", "Downloading input data")
         for name in ("model", "code", "output/data", "input/config", "input/data"):
             (self.ml / name).mkdir(parents=True, exist_ok=True)
@@ -50,21 +42,43 @@ class TrainingJob(ContainerJob):
             checkpoints.start()
         try:
             code = self.run_container(
-                program("script_mode" if scripted else "xgboost_algorithm"),
+                argv,
                 self.seen / "code",
                 self._environment(channels),
                 self._lines,
+                offline=self.request.get("EnableNetworkIsolation", False),
             )
         finally:
             if checkpoints:
                 checkpoints.close()
         return self._uploaded(code)
 
+    def _command(self, *, scripted: bool) -> list[str]:
+        """Return what stands for the image's entry point; refuse what has no stand-in."""
+        algorithm = self.request["AlgorithmSpecification"]
+        for definition in algorithm.get("MetricDefinitions", []):
+            try:
+                re.compile(definition["Regex"])
+            except re.error as error:
+                reason = f"{definition['Regex']!r} is not a regular expression: {error}"
+                raise ClientError(f"MetricDefinitions: {reason}") from error
+        if note := images.library_note(algorithm["TrainingImage"]):
+            self.log.write([f"NOTE: {note}"])
+        if entry := algorithm.get("ContainerEntrypoint"):
+            return [*entry, *algorithm.get("ContainerArguments", [])]
+        try:
+            image = images.resolve(algorithm["TrainingImage"])
+        except ValueError as error:
+            raise ClientError(str(error)) from error
+        if image.framework == "scikit-learn" and not scripted:
+            raise ClientError("HyperParameters: script mode needs sagemaker_program and sagemaker_submit_directory")
+        return program("script_mode" if scripted else "xgboost_algorithm")
+
     # -- before -------------------------------------------------------------------------------------------------------
 
     def _channels(self) -> dict[str, dict[str, str]]:
         """Download the channels; return what inputdataconfig.json says of them."""
-        found = {}
+        found: dict[str, dict[str, str]] = {}
         default = self.request["AlgorithmSpecification"].get("TrainingInputMode", "File")
         for channel in self.request.get("InputDataConfig", []):
             name, mode = channel["ChannelName"], channel.get("InputMode", default)
@@ -97,9 +111,9 @@ class TrainingJob(ContainerJob):
             except FileNotFoundError as error:
                 raise ClientError(f"sagemaker_submit_directory: there is no object {uri}") from error
         elif not uri.startswith(f"{sandbox.OPT_ML}/"):
-            raise ClientError(f"sagemaker_submit_directory: {uri!r} is neither an s3:// URI nor a directory below /opt/ml")
+            raise ClientError(f"sagemaker_submit_directory: {uri!r} is neither an s3:// URI nor below /opt/ml")
         if (self.ml / "code" / "requirements.txt").exists():
-            self.log.write(["NOTE: requirements.txt is not installed: the script runs with the local stack's own libraries"])
+            self.log.write(["NOTE: requirements.txt is not installed: the local stack has its own libraries"])
 
     def _configure(self, given: Mapping[str, str], channels: Mapping[str, Any]) -> None:
         instance = self.request["ResourceConfig"].get("InstanceType", "ml.m5.large")
@@ -121,7 +135,7 @@ class TrainingJob(ContainerJob):
     def _checkpoint_path(self) -> Path:
         path = Path(self.request["CheckpointConfig"].get("LocalPath", "/opt/ml/checkpoints"))
         if ".." in path.parts or not path.is_relative_to(sandbox.OPT_ML) or path == sandbox.OPT_ML:
-            raise ClientError(f"CheckpointConfig.LocalPath: {str(path)!r} is not below /opt/ml, the only place emulated")
+            raise ClientError(f"CheckpointConfig.LocalPath: {str(path)!r} is not below /opt/ml, as it must be here")
         return path.relative_to(sandbox.OPT_ML)
 
     def _checkpoints(self) -> Checkpoints | None:

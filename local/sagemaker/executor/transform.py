@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,8 @@ def batches(body: bytes, split: str, strategy: str, most: int) -> Iterator[list[
     Raises:
         ClientError: for a record that does not fit.
     """
-    if split == "None":
-        records = [body]
-    else:
-        records = [line for line in body.replace(b"\r\n", b"\n").split(b"\n") if line]
+    lines = body.replace(b"\r\n", b"\n").split(b"\n")
+    records = [body] if split == "None" else [line for line in lines if line]
     batch, size = list[bytes](), 0
     for record in records:
         if len(record) > most:
@@ -68,6 +67,26 @@ def batches(body: bytes, split: str, strategy: str, most: int) -> Iterator[list[
         yield batch
 
 
+@dataclass(frozen=True)
+class _Shaping:
+    """DataProcessing on CSV: what the model gets of a record, and what the output gets of record and prediction."""
+
+    before: Callable[[Fields], Fields]
+    after: Callable[[Fields], Fields]
+    joined: bool
+
+    def request(self, records: Sequence[bytes]) -> list[bytes]:
+        return [",".join(self.before(record.decode().split(","))).encode() for record in records]
+
+    def answer(self, records: Sequence[bytes], body: bytes, uri: str) -> bytes:
+        rows = [line.split(",") for line in body.decode().splitlines()]
+        if self.joined:
+            if len(rows) != len(records):
+                raise ClientError(f"{uri}: {len(records)} records got {len(rows)} predictions and cannot be joined")
+            rows = [[*record.decode().split(","), *row] for record, row in zip(records, rows, strict=True)]
+        return "\n".join(",".join(self.after(row)) for row in rows).encode()
+
+
 class TransformJob(ContainerJob):
     """A batch transform job. Requests go one after the other: the one worker would make them wait anyway."""
 
@@ -75,74 +94,69 @@ class TransformJob(ContainerJob):
 
     def work(self) -> JobOutcome:
         """Load the model, answer for each input object, end the model."""
-        found = self._settings()
+        shaping = self._shaping()
         given = self.request["Container"]
         container = given if isinstance(given, Container) else Container(
             given["Image"], given.get("ModelDataUrl", ""), given.get("Environment", {})
         )  # fmt: skip
+        target = self.request["TransformOutput"]["S3OutputPath"].rstrip("/")
         started = time.monotonic()
         model = worker(
-            self.site.aws, container, self.log, self.directory, isolated=self.site.isolated, patience=self.site.patience,
+            self.site.aws,
+            container,
+            self.log,
+            self.directory,
+            isolated=self.site.isolated,
+            patience=self.site.patience,
             extra={"SAGEMAKER_BATCH": "true", **self.request.get("Environment", {})},
-        )  # fmt: skip
+        )
         try:
             for name, uri in list(objects(self.site.aws, self.request["TransformInput"]["DataSource"]["S3DataSource"])):
                 inside(Path(), name)
-                answered = self._answered(model, uri, *found)
+                answered = self._answered(model, uri, shaping)
                 if answered is None:
-                    return self.ended(None, Path(), **{})
-                self.site.aws.put_object(f"{self.request['TransformOutput']['S3OutputPath'].rstrip('/')}/{name}.out", answered)
+                    return self.ended(None, Path())
+                self.site.aws.put_object(f"{target}/{name}.out", answered)
         finally:
             model.close()
         return JobOutcome("Completed", seconds=time.monotonic() - started)
 
-    def _settings(self) -> tuple[Callable[[Fields], Fields], Callable[[Fields], Fields], bool]:
-        """Return input filter, output filter and whether input is joined; refuse what is not emulated."""
+    def _shaping(self) -> _Shaping | None:
+        """Return what DataProcessing asks for; refuse what is not emulated."""
         source, processing = self.request["TransformInput"], self.request.get("DataProcessing", {})
         if source.get("SplitType", "None") not in _SPLITS:
             raise ClientError(f"SplitType {source['SplitType']} is not emulated: allowed are {', '.join(_SPLITS)}")
         if source.get("CompressionType", "None") != "None":
             raise ClientError(f"CompressionType {source['CompressionType']} is not emulated: allowed is None")
         joined = processing.get("JoinSource", "None") == "Input"
-        paths = (processing.get("InputFilter", "$"), processing.get("OutputFilter", "$"))
-        if joined or paths != ("$", "$"):
-            self._needs_csv(source, joined=joined)
-        return csv_filter(paths[0]), csv_filter(paths[1]), joined
+        before, after = processing.get("InputFilter", "$"), processing.get("OutputFilter", "$")
+        if not joined and before == after == "$":
+            return None
+        self._needs_csv(source, joined=joined)
+        return _Shaping(csv_filter(before), csv_filter(after), joined)
 
     def _needs_csv(self, source: dict[str, Any], *, joined: bool) -> None:
         accept = self.request["TransformOutput"].get("Accept", "text/csv")
-        for field, kind in (("TransformInput.ContentType", source.get("ContentType", "")), ("TransformOutput.Accept", accept)):
+        kinds = {"TransformInput.ContentType": source.get("ContentType", ""), "TransformOutput.Accept": accept}
+        for field, kind in kinds.items():
             if not kind.startswith("text/csv"):
-                raise ClientError(f"DataProcessing: {field} {kind!r} is not emulated with filters or a join: allowed is text/csv")
+                raise ClientError(f"DataProcessing: {field} {kind!r} is not emulated: allowed is text/csv")
         if source.get("SplitType") != "Line":
             raise ClientError("DataProcessing needs TransformInput.SplitType Line")
         if joined and self.request["TransformOutput"].get("AssembleWith", "None") != "Line":
-            raise ClientError("DataProcessing.JoinSource Input needs TransformOutput.AssembleWith Line, the same as SplitType")
+            raise ClientError("DataProcessing.JoinSource Input needs TransformOutput.AssembleWith Line, as SplitType")
 
-    def _answered(
-        self, model: Worker, uri: str, before: Callable[[Fields], Fields], after: Callable[[Fields], Fields], joined: bool  # noqa: FBT001
-    ) -> bytes | None:  # fmt: skip
+    def _answered(self, model: Worker, uri: str, shaping: _Shaping | None) -> bytes | None:
         """Return the output for one object; None when the job was stopped."""
-        source = self.request["TransformInput"]
-        split = source.get("SplitType", "None")
+        split = self.request["TransformInput"].get("SplitType", "None")
         strategy = self.request.get("BatchStrategy", "MultiRecord")
         most = self.request.get("MaxPayloadInMB", 6) * _MEGABYTE
-        plain = self.request.get("DataProcessing", {}).keys() <= {"JoinSource"} and not joined
         parts = []
         for batch in batches(self.site.aws.get_object(uri), split, strategy, most):
             if self.asked:
                 return None
-            records = [record.decode().split(",") for record in batch] if not plain else []
-            body = b"\n".join(batch if plain else [",".join(before(fields)).encode() for fields in records])
-            answer = self._asked_of(model, uri, body)
-            if plain:
-                parts.append(answer.body)
-                continue
-            lines = [line.split(",") for line in answer.body.decode().splitlines()]
-            if joined and len(lines) != len(records):
-                raise ClientError(f"{uri}: {len(records)} records got {len(lines)} predictions and cannot be joined")
-            whole = [[*record, *line] for record, line in zip(records, lines, strict=True)] if joined else lines
-            parts.append("\n".join(",".join(after(fields)) for fields in whole).encode())
+            answer = self._asked_of(model, uri, b"\n".join(shaping.request(batch) if shaping else batch))
+            parts.append(shaping.answer(batch, answer.body, uri) if shaping else answer.body)
         if self.request["TransformOutput"].get("AssembleWith", "None") == "None":
             return b"".join(parts)
         return b"".join(part.rstrip(b"\n") + b"\n" for part in parts)

@@ -93,6 +93,7 @@ class AlarmState(_Detail):
 
     value: Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
     reason: str = ""
+    timestamp: str = ""
     actions_suppressed_by: str | None = Field(default=None, alias="actionsSuppressedBy")
 
 

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from linnet.errors import BadInputError
 
 MAXIMUM_BYTES = 64 * 1024
 _MODEL = r"^[a-z][a-z0-9]{0,15}(-[a-z0-9]{1,15}){0,2}$"
-_COLUMN = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,63}$")]
-_INSTANCE = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+_NAME = r"^[A-Za-z_][A-Za-z0-9_.]{0,63}$"
+_INSTANCE_TYPE = r"^ml\.[a-z0-9-]+\.[a-z0-9]+$"
+_VERSION = r"^[0-9]+\.[0-9]+(-[0-9]+)?$"
+_SCRIPT = r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,100}\.py$"
+_ARCHIVE = r"^code/[A-Za-z0-9_./-]+\.tar\.gz$"
+_EMAIL = r"^[^@\s]+@[^@\s]+$"
+_TAG_VALUE = r"^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$"
+_PARAMETER = r"^[A-Za-z_][A-Za-z0-9_.-]{0,255}$"
+_WORDS = {
+    _MODEL: "lower case letters, digits and single hyphens, a letter first, such as churn-eu",
+    _NAME: "a column name: letters, digits, _ and ., at most 64, such as dep_delay",
+    _INSTANCE_TYPE: "a SageMaker instance type such as ml.m5.xlarge",
+    _VERSION: "the image's version in quotes, such as '1.7-1'",
+    _SCRIPT: "the path of a Python file inside the archive, such as train.py",
+    _ARCHIVE: "a key of the data bucket such as code/<model>/sourcedir.tar.gz",
+    _EMAIL: "an e-mail address",
+    _TAG_VALUE: "letters, digits, spaces and _ . : / = + - @",
+    _PARAMETER: "a hyperparameter's name: letters, digits, _ . and -",
+}
+"""What the patterns mean, for people."""
+_COLUMN = Annotated[str, Field(pattern=_NAME)]
+_INSTANCE = Annotated[str, Field(pattern=_INSTANCE_TYPE)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -75,6 +98,8 @@ class Data(_Part):
     def _distinct(self) -> Self:
         if self.label in self.features:
             raise ValueError(f"the label '{self.label}' must not be a feature")
+        if self.entity == self.label:
+            raise ValueError(f"the entity '{self.entity}' must be another column than the label")
         if self.holdout + self.validation >= 1:
             raise ValueError("holdout + validation must be below 1")
         return self
@@ -92,11 +117,13 @@ class Training(_Part):
     """How the model is trained; `script` runs the user's own train.py in the scikit-learn container (TR-02, TR-11)."""
 
     algorithm: Literal["xgboost", "script"]
-    framework_version: str = Field(pattern=r"^[0-9]+\.[0-9]+(-[0-9]+)?$")
-    entry_point: str = Field(default="train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,100}\.py$")
-    source: str | None = Field(default=None, pattern=r"^code/[A-Za-z0-9_./-]+\.tar\.gz$")
+    framework_version: str = Field(pattern=_VERSION, max_length=20)
+    entry_point: str = Field(default="train.py", pattern=_SCRIPT)
+    source: str | None = Field(default=None, pattern=_ARCHIVE, max_length=500)
     """Key in the data bucket of the script's sourcedir.tar.gz; required for `script`."""
-    hyperparameters: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=100)
+    hyperparameters: dict[
+        Annotated[str, Field(pattern=_PARAMETER)], Annotated[str, Field(max_length=2500)] | int | float | bool
+    ] = Field(default_factory=dict, max_length=100)
     instance_type: _INSTANCE = "ml.m5.xlarge"
     instance_count: int = Field(default=1, ge=1, le=20)
     volume_gb: int = Field(default=30, ge=1, le=16384)
@@ -175,7 +202,7 @@ class Rollout(_Part):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         steps = self.ladder
-        rising = all(a < b for a, b in zip(steps, steps[1:], strict=False))
+        rising = all(a < b for a, b in pairwise(steps))
         if not steps or not rising or steps[0] < 1 or steps[-1] != 100:  # noqa: PLR2004 - percent
             raise ValueError("'ladder' must rise from at least 1 to 100")
         if self.wait_seconds + self.termination_wait_seconds >= self.maximum_seconds:
@@ -205,6 +232,18 @@ class DataQuality(_Part):
     retrain_windows: int = Field(default=3, ge=1, le=24)
     """So many windows in a row must drift before a run starts."""
 
+    @model_validator(mode="after")
+    def _alarming(self) -> Self:
+        if self.notify_above > self.retrain_above:
+            raise ValueError("'notify_above' must not be above 'retrain_above'")
+        # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
+        longest = 7 * 24 * 60 if self.window_minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
+        if self.window_minutes * self.retrain_windows > longest:
+            raise ValueError(f"window_minutes x retrain_windows must be at most {longest} minutes, an alarm's limit")
+        if 24 * 60 % self.window_minutes:
+            raise ValueError("'window_minutes' must divide a day, such as 5, 15, 60 or 1440")
+        return self
+
 
 class Monitors(_Part):
     """What watches the model in production."""
@@ -215,7 +254,7 @@ class Monitors(_Part):
 class Notifications(_Part):
     """Who hears of the model besides the subscribers of the stack's topic."""
 
-    emails: list[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]] = Field(default_factory=list, max_length=20)
+    emails: list[Annotated[str, Field(pattern=_EMAIL, max_length=254)]] = Field(default_factory=list, max_length=20)
 
 
 class Spec(_Part):
@@ -223,7 +262,7 @@ class Spec(_Part):
 
     model: str = Field(pattern=_MODEL, max_length=20)
     description: str = Field(default="", max_length=500)
-    owner: str = Field(default="", max_length=100)
+    owner: str = Field(default="", max_length=100, pattern=_TAG_VALUE)
     data: Data
     training: Training
     evaluation: Evaluation = Evaluation()
@@ -233,7 +272,6 @@ class Spec(_Part):
     retraining: Retraining = Retraining()
     monitors: Monitors = Monitors()
     notifications: Notifications = Notifications()
-
 
     @model_validator(mode="after")
     def _trainable(self) -> Self:
@@ -255,10 +293,39 @@ def check_spec(document: Any) -> Spec:
         return Spec.model_validate(document)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        field = ".".join(str(part) for part in first["loc"]) or "spec"
-        allowed = first["msg"] + (f" (and {len(others)} more wrong fields)" if others else "")
-        value = first["input"] if first["type"] != "missing" else "(missing)"
+        # Pydantic puts the members of a union into the path; people look for the field.
+        place = [part for part in first["loc"] if part not in ("constrained-str", "int", "float", "bool", "[key]")]
+        field = ".".join(map(str, place)) or "spec"
+        allowed = _allowed(first) + (f" (and {len(others)} more wrong fields)" if others else "")
+        value = (
+            "(missing)"
+            if first["type"] == "missing"
+            else "(the part)"
+            if first["type"] == "value_error"
+            else first["input"]
+        )
         raise BadInputError(field, value, allowed) from None
+
+
+def _allowed(error: ErrorDetails) -> str:
+    """Return what a wrong field may hold, in words."""
+    if error["type"] == "extra_forbidden":
+        names = list(_part_at(error["loc"][:-1]).model_fields)
+        close = get_close_matches(str(error["loc"][-1]), names, n=1)
+        return (f"did you mean '{close[0]}'? " if close else "") + f"the fields are {', '.join(names)}"
+    if error["type"] == "string_pattern_mismatch":
+        return _WORDS[error["ctx"]["pattern"]]
+    return error["msg"].removeprefix("Value error, ")
+
+
+def _part_at(path: tuple[str | int, ...]) -> type[BaseModel]:
+    """Return the part of the spec that lies at a path of field names; positions in lists do not count."""
+    part: type[BaseModel] = Spec
+    for name in path:
+        if isinstance(name, str):
+            kind = part.model_fields[name].annotation
+            part = next(k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel))
+    return part
 
 
 def spec_json(spec: Spec) -> dict[str, Any]:

@@ -52,9 +52,15 @@ def read(pk: str, sk: str) -> dict[str, Any] | None:
     return decode(found["Item"]) if "Item" in found else None
 
 
-def query(pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None) -> Iterator[dict[str, Any]]:
+def query(
+    pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of a partition whose sort key starts with `prefix`, in order, page by page."""
-    names: dict[str, Any] = {"TableName": settings().table, "ConsistentRead": True, "ScanIndexForward": not newest_first}
+    names: dict[str, Any] = {
+        "TableName": settings().table,
+        "ConsistentRead": True,
+        "ScanIndexForward": not newest_first,
+    }
     names["KeyConditionExpression"] = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else "")
     names["ExpressionAttributeValues"] = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
     left = limit
@@ -124,6 +130,11 @@ def change(  # noqa: PLR0913 - the parts of one conditional update
             return None
         raise
     return decode(answer["Attributes"])
+
+
+def remove(pk: str, sk: str) -> None:
+    """Take away a row that says what holds now; history rows are never removed."""
+    client("dynamodb").delete_item(TableName=settings().table, Key=_key(pk, sk))
 
 
 def append(subject: str, kind: str, at: str, detail: Mapping[str, Any], *, key: str) -> bool:

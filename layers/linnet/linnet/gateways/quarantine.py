@@ -39,3 +39,9 @@ def keep(thing: Any, error: BadInputError, found_by: str, *, model: str = "_unkn
             next_step="Mend the sender and send it again.",
         )
     return uri
+
+
+def keep_batches(model: str, run: str, refused: dict[str, str], report_uri: str) -> None:
+    """Write why batches were refused beside the other quarantine records; the data itself stays where it arrived."""
+    record = {"found_by": f"run {run}", "batches": refused, "report": report_uri}
+    s3.put(f"s3://{settings().data_bucket}/quarantine/{model}/{run}.json", json.dumps(record, indent=1).encode())

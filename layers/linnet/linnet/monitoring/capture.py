@@ -29,6 +29,7 @@ from linnet.monitoring.tables import NULLS, numbers
 Floats = NDArray[np.float64]
 _BAD = (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error)
 _LONGEST_LINE = 32 * 1024 * 1024
+_BLOCK_BYTES = 16 * 1024 * 1024
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 _SIDE = pa.struct([("data", pa.string()), ("encoding", pa.string())])
 _META = pa.struct([("eventId", pa.string()), ("inferenceId", pa.string()), ("inferenceTime", pa.string())])
@@ -133,7 +134,7 @@ def _by_column(file: bytes, window: tuple[datetime, datetime] | None) -> tuple[l
     try:
         table = pajson.read_json(
             pa.BufferReader(file),
-            read_options=pajson.ReadOptions(block_size=min(max(len(file), 1), 2**30)),
+            read_options=pajson.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pajson.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore"),
         )
         lines = table.num_rows
@@ -166,22 +167,19 @@ def _columns(meta: pa.StructArray, data: pa.StructArray, lines: int) -> tuple[li
     usual = pc.and_(plain, pc.or_kleene(output.is_null(), numeric))
     if ids.null_count or not pc.all(pc.fill_null(usual, False), min_count=0).as_py():  # noqa: FBT003 - a fill value
         return None
-    rows = np.asarray(pc.add(pc.count_substring(text, "\n"), 1), dtype=np.int64)
-    if (rows > 1).any():  # their outputs must be dealt out
-        return None
-    body = pc.binary_join(pa.ListArray.from_arrays([0, len(text)], text), "\n")[0].as_py().encode() + b"\n"
-    width = body[: body.index(b"\n")].count(b",") + 1
+    body = pc.binary_join(pa.ListArray.from_arrays([0, len(text)], text), "\n")[0].as_buffer()
+    names = [f"f{n}" for n in range(text[0].as_py().count(",") + 1)]
     table = pacsv.read_csv(
-        pa.py_buffer(body),
-        read_options=pacsv.ReadOptions(autogenerate_column_names=True, block_size=min(max(len(body), 1), 2**30)),
+        pa.BufferReader(body),
+        read_options=pacsv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
         parse_options=pacsv.ParseOptions(ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
-            column_types={f"f{n}": pa.string() for n in range(width)},
+            column_types=dict.fromkeys(names, pa.string()),
             strings_can_be_null=True,
             null_values=list(NULLS),
         ),
     )
-    if table.num_rows != len(ids):
+    if table.num_rows != len(ids):  # requests of several rows: their answers must be dealt out
         return None
     first = pc.list_element(pc.split_pattern(pc.fill_null(output, ""), ",", max_splits=1), 0)
     part = _Part(table, _scores(first), ids.to_pylist(), np.zeros(len(ids), dtype=np.int64))

@@ -26,7 +26,7 @@ from linnet.monitoring.profile import Column, Profile
 
 ROBUST_C = 1.8
 """The correction of `Robust` for few rows; belongs to a level of 0.003."""
-LOW, HIGH = 0.1, 0.3
+_COMPLETENESS_SIGMAS = 3
 _SMALLEST_SHARE = 1e-4
 _PSI_BINS = 10
 Method = Literal["Simple", "Robust"]
@@ -46,20 +46,9 @@ class Comparison:
     """All distances by feature, as `distances` gives them."""
 
     @property
-    def severity(self) -> Literal["High", "Low"] | None:
-        """High above 0.3, Low above 0.1 (TG-07, MO-03); None below, and where there is no data."""
-        return severity(self.drift)
-
-    @property
     def features(self) -> list[str]:
         """The features that break a constraint, each once."""
         return list(dict.fromkeys(violation.feature for violation in self.violations))
-
-
-def severity(drift: Mapping[str, float], low: float = LOW, high: float = HIGH) -> Literal["High", "Low"] | None:
-    """Return how bad the largest drift is: High above `high`, Low above `low`, else None."""
-    worst = max(drift.values(), default=0.0)
-    return "High" if worst > high else "Low" if worst > low else None
 
 
 def drift_scores(baseline: Profile, current: Profile, method: Method = "Robust") -> dict[str, float]:
@@ -136,7 +125,7 @@ def _content_checks(constraint: FeatureConstraint, now: Column) -> Iterator[Viol
         text += f"Expected match: {1 - settings.datatype_threshold:.6g}. "
         text += f"Observed: Only {1 - wrong / now.present:.6g} of data is {constraint.kind}."
         yield Violation(name, "data_type_check", text)
-    if now.present + now.missing and now.completeness < constraint.completeness:
+    if now.completeness < constraint.completeness - _chance(constraint, now):
         text = f"Value: {now.completeness:.6g} does not meet the constraint requirement! "
         yield Violation(name, "completeness_check", f"{text}Expected completeness: {constraint.completeness:.6g}")
     if constraint.domains is not None and now.present:
@@ -145,6 +134,18 @@ def _content_checks(constraint: FeatureConstraint, now: Column) -> Iterator[Viol
         if unknown > settings.domain_threshold:
             text = f"Share of values outside the baseline's categories: {unknown:.6g} exceeds threshold: "
             yield Violation(name, "categorical_values_check", f"{text}{settings.domain_threshold:.6g}")
+
+
+def _chance(constraint: FeatureConstraint, now: Column) -> float:
+    """Return by how much the completeness of so few rows may fall short by chance: three standard deviations.
+
+    Without it every other window of a column that was never complete breaks its own constraint. A column that was
+    complete has to be complete; and `Simple` takes every number as it stands, here as in the distances.
+    """
+    if constraint.settings.comparison_method == "Simple":
+        return 0.0
+    share = constraint.completeness
+    return _COMPLETENESS_SIGMAS * math.sqrt(max(0.0, share * (1 - share)) / max(1, now.present + now.missing))
 
 
 def _drift_check(before: Column, now: Column, settings: Settings, score: float) -> Iterator[Violation]:

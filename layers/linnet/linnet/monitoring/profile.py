@@ -121,7 +121,8 @@ def kinds_of(known: Profile) -> dict[str, FeatureKind]:
 def _column(name: str, parts: list[pa.Array], kind: FeatureKind | None) -> Column:
     if kind == "category":
         return _categories(name, parts)
-    found = [numbers(part) for part in parts]
+    same = len({part.type for part in parts}) == 1
+    found = [numbers(pa.chunked_array(parts))] if same else [numbers(part) for part in parts]
     invalid = sum(int(part.invalid.sum()) for part in found)
     if kind is None and invalid and is_text(parts[0]):
         return _categories(name, parts)
@@ -134,11 +135,13 @@ def _column(name: str, parts: list[pa.Array], kind: FeatureKind | None) -> Colum
 
 
 def _categories(name: str, parts: list[pa.Array]) -> Column:
-    column = pa.chunked_array([texts(part) for part in parts])
-    tallied = pc.value_counts(column.drop_null())
-    counts = dict(zip(tallied.field("values").to_pylist(), tallied.field("counts").to_pylist(), strict=True))
-    present = len(column) - column.null_count
-    return Column(name, numeric=False, missing=column.null_count, text=present, categories=dict(sorted(counts.items())))
+    counts: dict[str, int] = {}
+    for part in parts:
+        tallied = pc.value_counts((part if is_text(part) else texts(part)).drop_null())
+        for value, count in zip(tallied.field("values").to_pylist(), tallied.field("counts").to_pylist(), strict=True):
+            counts[value] = counts.get(value, 0) + count
+    present, missing = sum(counts.values()), sum(part.null_count for part in parts)
+    return Column(name, numeric=False, missing=missing, text=present, categories=dict(sorted(counts.items())))
 
 
 def tally(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -163,7 +163,6 @@ def _look(seen: _Seen, column: pa.Array, rules: Sequence[Rule]) -> None:
     found = numbers(column)
     valid = found.valid
     seen.text += int(found.invalid.sum())
-    seen.present -= int(found.nulls.sum()) - column.null_count  # NaN in a Parquet column
     seen.count += valid.size
     if valid.size:
         seen.total += float(valid.sum())

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ NULLS = ("", "NA", "NaN", "nan", "null", "NULL")
 """How a CSV file spells a missing value."""
 LARGEST = 1e150
 """A number beyond this is taken for a mistake: its square is no longer a float."""
+_Kind = TypeVar("_Kind", bound=np.generic)
 _BATCH_ROWS = 65_536
 _BLOCK_BYTES = 8 * 1024 * 1024
 _NAME_LENGTH = 256
@@ -79,8 +80,9 @@ def read_table(
     """Yield the rows of all files, in order, as batches with the same columns in the same order.
 
     CSV columns come as strings, missing (`NULLS`) as null: use `numbers` and `texts`. Parquet columns come as int64,
-    float64 or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names the columns of CSV files that
-    have no header; without it the first row is the header. Files may order their columns differently, not have others.
+    float64 (NaN as null) or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names the columns of
+    CSV files that have no header; without it the first row is the header. Files may order their columns differently,
+    not have others.
 
     Raises:
         DataError: bad UTF-8, NUL, ragged rows, duplicate or missing headers, other columns than the first file's,
@@ -262,7 +264,9 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _plain_column(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
-        return column.cast(pa.float64(), safe=False)
+        floats = column.cast(pa.float64(), safe=False)
+        # pandas writes a missing number as NaN.
+        return pc.if_else(pc.is_nan(floats), pa.scalar(None, pa.float64()), floats)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.int64())
     if pa.types.is_dictionary(kind):
@@ -283,15 +287,12 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> Numbers:
-    """Return a column of `read_table` as float64; a text that spells no number is `invalid`.
-
-    NaN in a Parquet column counts as missing, as pandas writes missing values so.
-    """
-    nulls = _mask(column.is_null())
+    """Return a column of `read_table` as float64; a text that spells no number is `invalid`."""
     if is_text(column):
+        nulls = _numpy(column.is_null(), np.bool_)
         values, invalid = _parsed(texts(column), nulls)
     else:
-        values = np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")), dtype=np.float64)
+        values = _numpy(column, np.float64)
         nulls = np.isnan(values)
         invalid = np.abs(values) > LARGEST
     if invalid.any():
@@ -299,9 +300,10 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> Numbers:
     return Numbers(values, nulls, invalid)
 
 
-def _mask(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+def _numpy(column: pa.Array | pa.ChunkedArray, kind: type[_Kind]) -> NDArray[_Kind]:
+    """Return a column's values; a null among numbers becomes NaN."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.bool_)
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=kind)
 
 
 def _parsed(
@@ -313,5 +315,5 @@ def _parsed(
         trimmed = pc.utf8_trim_whitespace(column)
         spelled = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$")
         parsed = pc.if_else(spelled, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
-    values = np.asarray(pc.fill_null(parsed, float("nan")), dtype=np.float64)
+    values = _numpy(parsed, np.float64)
     return values, ~nulls & ~(np.abs(values) <= LARGEST)

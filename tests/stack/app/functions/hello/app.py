@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import sys
 import time
@@ -20,7 +20,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     detail = event.get("detail", event)
     if "Records" in detail:
         raise TeapotError(detail["Records"][0]["Sns"]["Message"])
-    print("said", detail.get("say", "nothing"), file=sys.stderr)
+    sys.stderr.write(f"said {detail.get('say', 'nothing')}\n")
     time.sleep(detail.get("sleep", 0))
     if detail.get("exit"):
         os._exit(1)
@@ -30,8 +30,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE_URL"], MessageBody=detail["send"])
     return {
         "answer": answer(),
-        "now": datetime.datetime.now(datetime.UTC).timestamp(),
+        "now": dt.datetime.now(dt.UTC).timestamp(),
         "left": context.get_remaining_time_in_millis(),
         "process": os.getpid(),
         "event": event,
+        "padding": "x" * detail.get("large", 0),
     }

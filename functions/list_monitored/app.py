@@ -1,0 +1,15 @@
+"""Names the windows that the monitors have to look at now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from linnet.gateways import findings
+from linnet.handling import task
+
+
+@task
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Take `{time, model?, again?}`; return `{windows: [{model, start, end}]}`."""
+    windows = findings.due(event.get("time", ""), model=event.get("model"), again=event.get("again") is True)
+    return {"windows": windows}

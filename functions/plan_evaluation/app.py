@@ -1,0 +1,20 @@
+"""Called by `retrain`: makes the candidate's model and plans who answers the held-out rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from linnet.gateways import candidates
+from linnet.handling import task
+
+
+@task
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Take `{run, spec, artifact, champion, features_uri}`; return `{transforms: [CreateTransformJob request, ...]}`."""
+    return candidates.plan_evaluation(
+        event["spec"],
+        run=event["run"],
+        artifact=event["artifact"],
+        champion=event["champion"],
+        features_uri=event["features_uri"],
+    )

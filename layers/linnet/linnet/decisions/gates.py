@@ -1,0 +1,70 @@
+"""The gates: good enough by itself, better than the champion, and who decides (EV-02, EV-03, RG-03)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from linnet.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The gates' answer, with the numbers it rests on."""
+
+    verdict: Literal["better", "not better", "below threshold"]
+    tier: Literal["automatic", "person", "reject"]
+    metric: str
+    value: float
+    threshold: float
+    champion_value: float | None
+    why: str
+
+    def row(self) -> dict[str, Any]:
+        """Return the judgement as a JSON document."""
+        return asdict(self)
+
+
+def _number(metrics: Mapping[str, Any], name: str, whose: str) -> float:
+    value = metrics.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise BadInputError(f"{whose}.{name}", value, "a finite number: a missing metric is unknown, never good")
+    return float(value)
+
+
+def judge(
+    candidate: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
+    evaluation: Mapping[str, Any],
+    approval: Mapping[str, Any],
+) -> Judgement:
+    """Judge a candidate by its metrics and by the champion's on the same rows; `evaluation`, `approval` as in the spec.
+
+    At the threshold it passes. A tie keeps the champion (F35).
+
+    Raises:
+        BadInputError: a metric is missing or not finite (F27).
+    """
+    metric = str(evaluation["metric"])
+    value = _number(candidate, metric, "candidate")
+    threshold, margin = float(evaluation["threshold"]), float(evaluation["margin"])
+    held = _number(champion, metric, "champion") if champion is not None else None
+    tier = _tier(value, approval)
+    if value < threshold:
+        why = f"{metric} {value:.4f} is below the threshold {threshold:.4f}"
+        return Judgement("below threshold", "reject", metric, value, threshold, held, why)
+    if held is not None and value <= held + margin:
+        why = f"{metric} {value:.4f} is not above the champion's {held:.4f}" + (f" by {margin:.4f}" if margin else "")
+        return Judgement("not better", "reject", metric, value, threshold, held, why)
+    against = "there is no champion yet" if held is None else f"the champion has {held:.4f}"
+    return Judgement("better", tier, metric, value, threshold, held, f"{metric} {value:.4f}; {against}; tier: {tier}")
+
+
+def _tier(value: float, approval: Mapping[str, Any]) -> Literal["automatic", "person", "reject"]:
+    if value < float(approval["person"]):
+        return "reject"
+    if value >= float(approval["automatic"]) and not approval["require_person"]:
+        return "automatic"
+    return "person"

@@ -1,0 +1,147 @@
+"""What the monitors look at and what they find: capture files, result files, metrics, findings in the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linnet.decisions import monitoring
+from linnet.decisions.names import COLOURS, base
+from linnet.errors import BadInputError, NotFoundError
+from linnet.gateways import ledger, notifications, s3
+from linnet.gateways.clients import client, error_code
+from linnet.settings import settings
+
+LARGEST_FILE = 32 * 1024 * 1024
+LARGEST_WINDOW = 512 * 1024 * 1024
+"""Bytes of capture that one look may read; a model with more traffic samples its capture (capture_percent)."""
+_METRICS_A_CALL = 500
+
+
+def due(at: str, *, model: str | None = None, again: bool = False) -> list[dict[str, str]]:
+    """Return model, start and end of every window that was over at `at` and was not looked at yet.
+
+    Models whose monitor or capture is off and models without champion are left out. `again` looks again.
+
+    Raises:
+        NotFoundError: `model` is named but not onboarded.
+    """
+    found = []
+    models = [model] if model else [str(row["model"]) for row in ledger.query("models")]
+    for name in models:
+        row = ledger.read(f"model/{name}", "spec")
+        if row is None:
+            if model:
+                raise NotFoundError(f"model {model} is not onboarded")
+            continue
+        quality = row["spec"]["monitors"]["data_quality"]
+        if not quality["enabled"] or not row["spec"]["endpoint"]["capture_percent"]:
+            continue
+        start, end = monitoring.window(at, int(quality["window_minutes"]))
+        key = _finding_key(start)
+        if ledger.read(f"model/{name}", "champion") is None or (not again and ledger.read(f"model/{name}", key)):
+            continue
+        found.append({"model": name, "start": monitoring.stamp(start), "end": monitoring.stamp(end)})
+    return found
+
+
+def subject(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a model's spec and its champion's row.
+
+    Raises:
+        NotFoundError: it is not onboarded, or nothing serves.
+    """
+    spec, champion = ledger.read(f"model/{model}", "spec"), ledger.read(f"model/{model}", "champion")
+    if spec is None or champion is None:
+        raise NotFoundError(f"model {model} has no {'spec' if spec is None else 'champion'}")
+    return dict(spec["spec"]), champion
+
+
+def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return one of the two files of the champion's own baseline (it follows the model: requirements 4.4 no. 13)."""
+    folder = str(champion["baseline"]).rpartition("/")[0] if str(champion["baseline"]).endswith(".json") else (
+        str(champion["baseline"]).rstrip("/")
+    )  # fmt: skip
+    content = s3.read(f"{folder}/{name}", limit=LARGEST_FILE)
+    try:
+        return dict(json.loads(content))
+    except ValueError:
+        raise BadInputError(f"{folder}/{name}", content[:80], "a JSON object") from None
+
+
+def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> Iterator[bytes]:
+    """Yield the capture files of the configs that serve now, in the folders of these hours.
+
+    Raises:
+        BadInputError: there is more than one look may read; says what to change.
+    """
+    endpoint, left = base(settings().stack, model), LARGEST_WINDOW
+    folders = monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS)
+    for folder in folders:
+        for uri, size in s3.listing(f"s3://{settings().data_bucket}/{folder}"):
+            left -= size
+            if left < 0:
+                raise BadInputError("capture", f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
+            if uri.endswith(".jsonl"):
+                yield s3.read(uri, limit=LARGEST_FILE)
+
+
+def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:
+    """Return the endpoint's config by the ledger and by SageMaker: between a ladder's steps they differ."""
+    configs = [str(champion["config"])]
+    try:
+        configs.append(str(client("sagemaker").describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]))
+    except ClientError as error:
+        if error_code(error) != "ValidationException":  # there is no such endpoint: then there is no traffic either
+            raise
+    return [config for config in configs if config.startswith(f"{endpoint}-")]
+
+
+def put_files(model: str, start: datetime, documents: Mapping[str, Any]) -> str:
+    """Write a window's result files; return their folder's URI."""
+    endpoint = base(settings().stack, model)
+    folder = f"s3://{settings().data_bucket}/{monitoring.results_folder(endpoint, start)}"
+    for name, document in documents.items():
+        s3.put(f"{folder}{name}", json.dumps(document).encode())
+    return folder
+
+
+def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation_id: str) -> None:
+    """Publish a look: its metrics at the window's start, its row, its history entry, and a message about violations.
+
+    Looking again overwrites the row and adds to the metrics; the same result is told and entered once.
+    """
+    stack = settings().stack
+    values = monitoring.metrics(found["status"], found["scores"])
+    data = [
+        {
+            "MetricName": name,
+            "Dimensions": monitoring.dimensions(stack, model),
+            "Timestamp": start,
+            "Value": value,
+            "Unit": "Count" if name == monitoring.SILENT else "None",
+        }
+        for name, value in values.items()
+    ]
+    for first in range(0, len(data), _METRICS_A_CALL):
+        client("cloudwatch").put_metric_data(
+            Namespace=monitoring.NAMESPACE, MetricData=data[first : first + _METRICS_A_CALL]
+        )
+    row = dict(found) | {"model": model, "correlation_id": correlation_id}
+    ledger.change(
+        f"model/{model}", _finding_key(start), put=row, only_if="attribute_not_exists(pk) OR attribute_exists(pk)"
+    )
+    kept = {k: row[k] for k in ("status", "severity", "features", "rows", "start", "end", "uri", "correlation_id")}
+    key = f"{found['start']}#{found['status']}"
+    new = ledger.append(f"model/{model}", "finding", found["end"], kept, key=key)
+    if new and found["status"] == "CompletedWithViolations":
+        text = monitoring.message(model, found)
+        notifications.notify("drift", model=model, proof=str(found["uri"]), correlation_id=correlation_id, **text)
+
+
+def _finding_key(start: datetime) -> str:
+    return f"finding#data-quality#{monitoring.stamp(start)}"

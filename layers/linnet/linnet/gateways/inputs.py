@@ -1,0 +1,70 @@
+"""A run's files: exact object versions come down, results go up, under the bucket's layout (DA-01)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from linnet.errors import BadInputError, NotFoundError
+from linnet.gateways import s3
+from linnet.gateways.clients import client
+from linnet.settings import settings
+
+_LIST_BYTES = 32 * 1024 * 1024
+
+
+def read(inputs_uri: str) -> list[dict[str, Any]]:
+    """Return a run's batches, oldest first."""
+    return list(json.loads(s3.read(inputs_uri, limit=_LIST_BYTES))["batches"])
+
+
+@contextlib.contextmanager
+def files(objects: Sequence[Mapping[str, Any]], limit: int) -> Iterator[list[tuple[str, Path]]]:
+    """Download exactly the listed versions for the time of a `with`; yield name and path of each.
+
+    Raises:
+        BadInputError: together they are larger than `limit` bytes.
+        NotFoundError: a listed version is gone.
+    """
+    total = sum(int(o["size"]) for o in objects)
+    if total > limit:
+        raise BadInputError("bytes of the run's data", total, f"at most {limit} (data.maximum_bytes)")
+    with tempfile.TemporaryDirectory() as folder:
+        found = []
+        for number, item in enumerate(objects):
+            bucket, key = s3.split(item["uri"])
+            path = Path(folder) / f"{number:05d}"
+            if s3.head(item["uri"], item["version"] or None) is None:
+                raise NotFoundError(f"{item['uri']} version {item['version']} does not exist any more")
+            version = {"VersionId": item["version"]} if item["version"] else {}
+            client("s3").download_file(bucket, key, str(path), ExtraArgs=version)
+            found.append((key.rpartition("/")[2], path))
+        yield found
+
+
+def upload(path: Path | None, uri: str) -> str:
+    """Upload a file; return its URI, or an empty string where there is no file."""
+    if path is None:
+        return ""
+    bucket, key = s3.split(uri)
+    client("s3").upload_file(str(path), bucket, key)
+    return uri
+
+
+def results_uri(model: str, run: str, name: str) -> str:
+    """Return where a run's report lies."""
+    return f"s3://{settings().data_bucket}/results/{model}/{run}/{name}"
+
+
+def processed_uri(model: str, run: str) -> str:
+    """Return the folder of a run's channels."""
+    return f"s3://{settings().data_bucket}/processed-data/{model}/{run}"
+
+
+def baseline_uri(model: str, run: str) -> str:
+    """Return the folder of the baseline that a run's candidate carries."""
+    return f"s3://{settings().data_bucket}/baselines/{model}/{run}"

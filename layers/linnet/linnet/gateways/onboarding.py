@@ -1,0 +1,225 @@
+"""From a spec file to everything its model needs; each step creates or adopts, so that it may be repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linnet.decisions import names, onboarding
+from linnet.errors import BadInputError, ConflictError, NotFoundError
+from linnet.events.spec import MAXIMUM_BYTES, Spec, check_spec, spec_json
+from linnet.events.spec_file import read_yaml
+from linnet.gateways import ledger, notifications, s3
+from linnet.gateways.clients import client, error_code
+from linnet.settings import settings
+
+
+@dataclass(frozen=True)
+class SpecFile:
+    """A spec as one version of its object holds it."""
+
+    spec: Spec
+    key: str
+    version: str
+    modified: str
+    """When this version was put, by S3: of two versions the later one holds."""
+
+    @property
+    def digest(self) -> str:
+        """What the spec says, whoever put it and however it was spelled."""
+        return names.digest(spec_json(self.spec))
+
+
+def on_created(bucket: str, key: str, version: str) -> str:
+    """Start `onboard` for a new version of a spec; return what was done.
+
+    Raises:
+        BadInputError: the object is not a spec that can be onboarded.
+    """
+    if onboarding.model_of_key(key) is None:
+        return "ignored: a folder's marker"
+    try:
+        found = load(bucket, key, version)
+    except NotFoundError:
+        return "ignored: this version is gone"
+    name = onboarding.execution(found.spec.model, "on", found.version, found.modified)
+    return _start(settings().onboard_machine, name, {"bucket": bucket, "key": key, "version_id": found.version})
+
+
+def on_deleted(bucket: str, key: str, marker: str) -> str:
+    """Start `offboard` when a spec is really gone; return what was done."""
+    model = onboarding.model_of_key(key)
+    if model is None:
+        return "ignored: a folder's marker"
+    if s3.head(f"s3://{bucket}/{key}") is not None:
+        return "ignored: the spec is still there"
+    row = ledger.read(f"model/{model}", "spec")
+    if row is None:
+        return "ignored: the model is not onboarded"
+    name = onboarding.execution(model, "off", str(row["version_id"]), marker)
+    return _start(settings().offboard_machine, name, {"model": model})
+
+
+def _start(machine: str, name: str, given: dict[str, Any]) -> str:
+    # The input depends on the name alone: each delivery of an event makes the same request, which AWS takes as one.
+    try:
+        client("stepfunctions").start_execution(
+            stateMachineArn=machine, name=name, input=json.dumps(given | {"correlation_id": name}, sort_keys=True)
+        )
+    except ClientError as error:
+        if error_code(error) != "ExecutionAlreadyExists":
+            raise
+        return f"already started: {name}"
+    return f"started: {name}"
+
+
+def load(bucket: str, key: str, version: str = "") -> SpecFile:
+    """Return the spec of one version of an object, of the latest by default.
+
+    Raises:
+        NotFoundError: there is no such object or version.
+        BadInputError: it is another bucket, too large, no YAML, no spec, or another model's; names what and where.
+    """
+    if bucket != settings().data_bucket:
+        raise BadInputError("bucket", bucket, settings().data_bucket)
+    if onboarding.model_of_key(key) is None:
+        raise BadInputError("key", key, "specs/<model>.yaml")
+    uri = f"s3://{bucket}/{key}"
+    found = s3.head(uri, version or None)
+    if found is None:
+        raise NotFoundError(f"{uri} (version {version or 'latest'}) does not exist")
+    version = version or str(found.get("VersionId", ""))
+    spec = check_spec(read_yaml(s3.read(uri, version=version or None, limit=MAXIMUM_BYTES)))
+    onboarding.check_name(spec, key)
+    modified: datetime = found["LastModified"]
+    return SpecFile(spec, key, version, modified.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def plan(bucket: str, key: str, version: str = "") -> dict[str, Any]:
+    """Return what onboarding this version means: `{proceed, why, model, version_id, digest}`.
+
+    Raises:
+        NotFoundError, BadInputError: as `load`; also where the training script's archive is missing.
+    """
+    found = load(bucket, key, version)
+    source = found.spec.training.source
+    if source and s3.head(f"s3://{bucket}/{source}") is None:
+        raise BadInputError("training.source", source, f"an object of {bucket}: put the archive before the spec")
+    latest = s3.head(f"s3://{bucket}/{key}")
+    superseded = latest is None or str(latest.get("VersionId", "")) != found.version
+    row = ledger.read(f"model/{found.spec.model}", "spec")
+    known = "unchanged" if row and row["digest"] == found.digest else "changed" if row else "new"
+    return {
+        "proceed": not superseded,
+        "why": "a later version or a deletion of the file supersedes this one"
+        if superseded
+        else f"the spec is {known}",
+        "model": found.spec.model,
+        "version_id": found.version,
+        "digest": found.digest,
+    }
+
+
+def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: str) -> dict[str, Any]:
+    """Make or adopt the package group and the alarms; then write the spec down, which admits signals; then subscribe.
+
+    Raises:
+        ConflictError: a package group of this name exists that is not Linnet's, or a later spec was written meanwhile.
+    """
+    found = load(bucket, key, version)
+    spec, stack = found.spec, settings().stack
+    before = ledger.read(f"model/{spec.model}", "spec") or {}
+    group = _package_group(stack, spec)
+    alarms = _alarms(stack, spec)
+    row = {
+        "model": spec.model, "spec": spec_json(spec), "digest": found.digest, "version_id": found.version,
+        "modified": found.modified, "at": at, "group": group, "alarms": alarms,
+    }  # fmt: skip
+    condition = "attribute_not_exists(pk) OR #modified <= :modified"
+    if not ledger.change(f"model/{spec.model}", "spec", put=row, only_if=condition, given={"modified": found.modified}):
+        raise ConflictError(f"a later spec of {spec.model} was onboarded than version {found.version}")
+    index = {"model": spec.model, "spec_digest": found.digest}
+    ledger.change("models", spec.model, put=index, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
+    subscribe({*spec.notifications.emails, *_emails(before)})
+    entry = {"digest": found.digest, "version_id": found.version, "correlation_id": correlation_id}
+    if ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=f"{found.digest}#{found.version}"):
+        notifications.notify(
+            "onboarded",
+            model=spec.model,
+            subject=f"{spec.model} is onboarded" if not before else f"{spec.model}: its spec changed",
+            what=f"The spec with digest {found.digest} holds from now on.",
+            why=f"{key} was put at {found.modified}.",
+            proof=f"s3://{bucket}/{key} version {found.version}",
+            next_step=f"Put data below raw-data/{spec.model}/<batch>/.",
+            correlation_id=correlation_id,
+        )
+    return {"model": spec.model, "group": group, "alarms": alarms}
+
+
+def _package_group(stack: str, spec: Spec) -> str:
+    sagemaker, name = client("sagemaker"), names.base(stack, spec.model)
+    tags = onboarding.tags(settings().environment, spec)
+    try:
+        return str(
+            sagemaker.create_model_package_group(
+                ModelPackageGroupName=name,
+                ModelPackageGroupDescription=spec.description or f"Candidates of {spec.model}",
+                Tags=tags,
+            )["ModelPackageGroupArn"]
+        )
+    except ClientError as error:
+        if error_code(error) not in ("ValidationException", "ConflictException", "ResourceInUse"):
+            raise
+        try:
+            arn = str(sagemaker.describe_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupArn"])
+        except ClientError:
+            raise error from None  # the request was wrong, not the name taken
+    has = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+    if (has.get("project"), has.get("model")) != ("linnet", spec.model):
+        raise ConflictError(f"the package group {name} exists and is not Linnet's for {spec.model}: tags {has}")
+    sagemaker.add_tags(ResourceArn=arn, Tags=tags)
+    return arn
+
+
+def _alarms(stack: str, spec: Spec) -> list[str]:
+    wanted = onboarding.alarms(stack, spec, settings().topic)
+    cloudwatch, tags = client("cloudwatch"), onboarding.tags(settings().environment, spec)
+    for request in wanted:
+        cloudwatch.put_metric_alarm(**request, Tags=tags)
+    gone = set(onboarding.alarm_names(stack, spec.model)) - {request["AlarmName"] for request in wanted}
+    if gone:
+        cloudwatch.delete_alarms(AlarmNames=sorted(gone))
+    return [request["AlarmName"] for request in wanted]
+
+
+def subscribe(emails: Iterable[str]) -> None:
+    """Make each address hear of exactly the onboarded models whose specs name it.
+
+    A topic has one subscription an address, so its filter names all of the address's models. An address without any
+    keeps a subscription that lets nothing pass: AWS cannot delete one that its owner has not confirmed.
+    """
+    wanted: dict[str, list[str]] = {email: [] for email in emails}
+    for row in ledger.query("models") if wanted else ():
+        spec = ledger.read(f"model/{row['model']}", "spec") or {}
+        for email in wanted.keys() & _emails(spec):
+            wanted[email].append(str(row["model"]))
+    sns = client("sns")
+    for email, models in sorted(wanted.items()):
+        # Without attributes the call also returns the ARN of a subscription that exists.
+        arn = sns.subscribe(
+            TopicArn=settings().topic, Protocol="email", Endpoint=email, ReturnSubscriptionArn=True
+        )["SubscriptionArn"]  # fmt: skip
+        sns.set_subscription_attributes(
+            SubscriptionArn=arn,
+            AttributeName="FilterPolicy",
+            AttributeValue=onboarding.filter_policy(models or ["_nothing"]),
+        )
+
+
+def _emails(row: dict[str, Any]) -> set[str]:
+    return set(row.get("spec", {}).get("notifications", {}).get("emails", []))

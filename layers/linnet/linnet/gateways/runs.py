@@ -1,0 +1,225 @@
+"""Runs: the slot that one run a model holds, the reasons it answers, and its end. All writes are conditional and re-entrant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linnet.decisions import governor, names, signals
+from linnet.events.signals import Signal
+from linnet.gateways import batches, ledger, notifications, s3, specs
+from linnet.gateways.clients import client, error_code
+from linnet.settings import settings
+
+
+def waiting(model: str) -> list[Signal]:
+    """Return the signals that no run has answered yet, oldest first."""
+    rows = [r for r in ledger.query(f"model/{model}", "reason#") if r["state"] == "waiting"]
+    return sorted((Signal.model_validate(r["signal"]) for r in rows), key=lambda s: (s.at, s.id))
+
+
+def start(model: str, at: str, attempt: str = "") -> dict[str, Any]:
+    """Start `retrain` for the waiting signals if a run may start now; else they stay. Return `{started}` or `{waits}`.
+
+    The execution's name follows from the signals, the slot's turn and `attempt`: two callers that see the same start one.
+    """
+    reasons = waiting(model)
+    if not reasons:
+        return {"waits": "no signal waits"}
+    slot = ledger.read(f"model/{model}", "slot") or {}
+    answer = governor.may_start(slot, specs.spec_of(model)["retraining"], at)
+    if not answer.start:
+        return {"waits": answer.why}
+    name = f"{model}-{names.digest([r.id for r in reasons], slot.get('turn', 0), attempt)}"
+    given = {"model": model, "correlation_id": reasons[0].id}
+    try:
+        client("stepfunctions").start_execution(
+            stateMachineArn=settings().retrain_machine, name=name, input=json.dumps(given, sort_keys=True)
+        )
+    except ClientError as error:
+        if error_code(error) != "ExecutionAlreadyExists":
+            raise
+    return {"started": name}
+
+
+def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[str, Any]:
+    """Claim the model's slot for this execution and say what the run works on, or why there is nothing to do.
+
+    The same checks hold however the execution was started; one started by hand is its own signal (TG-06).
+
+    Raises:
+        BadInputError: the model is not onboarded.
+    """
+    spec = specs.spec_of(model)
+    reasons = waiting(model)
+    held = ledger.read(f"model/{model}", "slot") or {}
+    if not reasons and held.get("owner") != execution:
+        by_hand = signals.of_hand(model, execution, at)
+        ledger.put_once(f"model/{model}", f"reason#{by_hand.id}", {"state": "waiting", "signal": by_hand.model_dump()})
+        ledger.append(
+            f"model/{model}", "signal", at, by_hand.model_dump() | {"correlation_id": correlation_id}, key=by_hand.id
+        )
+        reasons = [by_hand]
+    answer = governor.may_start(held, spec["retraining"], at, me=execution)
+    run = "r" + names.digest(model, execution)
+    if not answer.start or not _claim(model, execution, run, at, held):
+        return _nothing(model, run, answer.why or "another run took the slot in the same moment", correlation_id)
+    if held.get("owner") == execution:  # a repeated call: the reasons are those that the first one took
+        reasons = [
+            Signal.model_validate(r["signal"])
+            for r in ledger.query(f"model/{model}", "reason#")
+            if r["state"] == "waiting" or r.get("run") == run
+        ]
+    found = batches.for_run(model, spec["data"]["window_batches"])
+    snapshot = names.digest([b["digest"] for b in found], spec["data"], spec["training"], spec["evaluation"])
+    _answer(model, reasons, run)
+    why = "there is no accepted data yet" if not found else ""
+    if not why and snapshot == held.get("judged"):
+        why = "nothing is new since the last judged run: the same data, training and gates"
+    if why:
+        free(model, execution, at, judged=False)
+        return _nothing(model, run, why, correlation_id)
+    return _begin(model, spec, run, execution, at, reasons, found, snapshot, correlation_id)
+
+
+def _claim(model: str, execution: str, run: str, at: str, held: Mapping[str, Any]) -> bool:
+    """Take the slot if it is free or ours; count the run once for its day."""
+    mine = held.get("owner") == execution
+    count = int(held.get("day_runs", 0)) if held.get("day") == governor.day(at) else 0
+    taken = {"owner": execution, "run": run, "since": at, "day": governor.day(at), "day_runs": count + (not mine)}
+    if mine:
+        return True
+    # The turn guards what was read: of two that read the same free slot, one writes.
+    return (
+        ledger.change(
+            f"model/{model}", "slot", put=taken | {"turn": int(held.get("turn", 0))},
+            only_if="attribute_not_exists(pk) OR (attribute_not_exists(#owner) AND #turn = :turn) OR #owner = :me",
+            given={"turn": int(held.get("turn", 0)), "me": execution},
+        )
+        is not None
+    )  # fmt: skip
+
+
+def _answer(model: str, reasons: list[Signal], run: str) -> None:
+    for reason in reasons:
+        ledger.change(
+            f"model/{model}", f"reason#{reason.id}", put={"state": "answered", "run": run},
+            only_if="#state = :waiting", given={"waiting": "waiting"},
+        )  # fmt: skip
+
+
+def _nothing(model: str, run: str, why: str, correlation_id: str) -> dict[str, Any]:
+    return {"proceed": False, "why": why, "model": model, "run": run, "correlation_id": correlation_id}
+
+
+def _begin(  # noqa: PLR0913 - what a run begins with
+    model: str, spec: dict[str, Any], run: str, execution: str, at: str, reasons: list[Signal],
+    found: list[dict[str, Any]], snapshot: str, correlation_id: str,
+) -> dict[str, Any]:  # fmt: skip
+    inputs = {"batches": [b | {"newest": b is found[-1]} for b in found], "snapshot": snapshot}
+    uri = f"s3://{settings().data_bucket}/results/{model}/{run}/inputs.json"
+    s3.put(uri, json.dumps(inputs).encode())
+    champion = ledger.read(f"model/{model}", "champion")
+    shown = signals.trigger(reasons)
+    row = {
+        "run": run, "execution": execution, "state": "running", "trigger": shown, "signals": [r.id for r in reasons],
+        "batches": [b["batch"] for b in found], "inputs_uri": uri, "snapshot": snapshot, "at": at,
+        "correlation_id": correlation_id,
+    }  # fmt: skip
+    ledger.put_once(f"model/{model}", f"run#{run}", row)
+    ledger.append(f"model/{model}", "run-started", at, row, key=run)
+    return {
+        "proceed": True, "why": "", "model": model, "run": run, "trigger": shown, "spec": spec, "inputs_uri": uri,
+        "champion": {k: champion[k] for k in ("version", "package_arn", "model_name")} if champion else None,
+        "training_job": names.job(settings().stack, model, run), "correlation_id": correlation_id,
+        "decision_seconds": spec["approval"]["timeout_hours"] * 3600,
+    }  # fmt: skip
+
+
+def free(model: str, execution: str, at: str, *, judged: bool, snapshot: str = "") -> bool:
+    """Give the slot back if this execution holds it, then start the next run if one waits. A judged run cools down."""
+    more = ({"cooled_from": at} | ({"judged": snapshot} if snapshot else {})) if judged else {}
+    freed = ledger.change(
+        f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add={"turn": 1},
+        only_if="#owner = :me", given={"me": execution},
+    )  # fmt: skip
+    if freed:
+        start(model, at)
+    return freed is not None
+
+
+def close(  # noqa: PLR0913 - what the end of a run says
+    model: str, run: str, execution: str, at: str, outcome: str, why: str, *, correlation_id: str, proof: str = ""
+) -> dict[str, Any]:
+    """End a run: its row, the history, the slot, one message (NO-01). Repeating it changes nothing.
+
+    Outcomes: approved, rejected, refused, not better, below threshold, expired, failed, stopped.
+    """
+    row = ledger.read(f"model/{model}", f"run#{run}") or {}
+    if outcome in ("failed", "stopped"):
+        _stop_job(names.job(settings().stack, model, run))
+    judged = outcome not in ("failed", "stopped", "refused")
+    ledger.change(
+        f"model/{model}", f"run#{run}", put={"state": outcome, "why": why, "ended": at},
+        only_if="#state = :running OR #state = :registered", given={"running": "running", "registered": "registered"},
+    )  # fmt: skip
+    entry = {"run": run, "outcome": outcome, "why": why, "trigger": row.get("trigger"), "correlation_id": correlation_id}
+    new = ledger.append(f"model/{model}", "run-ended", at, entry, key=run)
+    free(model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")))
+    if new:
+        kind: notifications.Kind = "run-failed" if outcome in ("failed", "stopped", "refused") else "run-finished"
+        notifications.notify(
+            kind,
+            model=model,
+            subject=f"{model}: run {run} ended: {outcome}",
+            what=f"The run ended as {outcome}. {why}",
+            why=json.dumps(row.get("trigger", {})),
+            proof=proof or f"s3://{settings().data_bucket}/results/{model}/{run}/",
+            next_step=_NEXT.get(outcome, 'Read the reason; start again by hand with {"model": "' + model + '"}.'),
+            correlation_id=correlation_id,
+        )
+    return {"outcome": outcome, "why": why}
+
+
+_NEXT = {
+    "approved": "The release starts by the registry's event.",
+    "rejected": "Nothing to do: the champion serves on.",
+    "not better": "Nothing to do: the champion serves on.",
+    "below threshold": "Look at evaluation.json; more or better data, or other hyperparameters.",
+    "refused": "Mend the data that validation_report.json names and put it as a new batch.",
+    "expired": "Nobody decided. Approve the package in the registry to release it after all.",
+}
+
+
+def _stop_job(job: str) -> None:
+    """Stop a run's training job and verify that it stops; a job that never began or has ended is fine (F33)."""
+    sagemaker = client("sagemaker")
+    try:
+        if sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress":
+            sagemaker.stop_training_job(TrainingJobName=job)
+    except ClientError as error:
+        if error_code(error) not in ("ValidationException", "ResourceNotFound"):
+            raise
+
+
+def reconcile(model: str, at: str) -> dict[str, Any]:
+    """Free a slot whose execution has ended, and start what waits; what an event missed is found here (F5)."""
+    slot = ledger.read(f"model/{model}", "slot") or {}
+    owner = slot.get("owner")
+    if owner:
+        arn = settings().retrain_machine.replace(":stateMachine:", ":execution:") + f":{owner}"
+        try:
+            status = client("stepfunctions").describe_execution(executionArn=arn)["status"]
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            status = "gone"
+        if status != "RUNNING":
+            close(
+                model, str(slot["run"]), str(owner), at, "failed", f"its execution is {status} and left the slot taken",
+                correlation_id=str(owner),
+            )  # fmt: skip
+    return start(model, at, attempt=at[:16])

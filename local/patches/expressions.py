@@ -1,0 +1,157 @@
+"""Patches of the emulator's Step Functions: what its JSONata states and SDK integrations lack."""
+
+from __future__ import annotations
+
+import time
+
+from jsonata import timebox
+from ministack.services import stepfunctions as states
+
+from local.patches.tools import edit
+
+
+def apply() -> None:
+    """Apply them."""
+    expression_limit()
+    branches_of_their_own()
+    parallel_in_jsonata()
+    distributed_map_in_jsonata()
+    objects_from_workflows()
+
+
+def expression_limit() -> None:
+    """An expression may take a second on AWS's engine; the emulator's counts wall-clock time and is written in Python."""
+    timebox.Timebox.current_milli_time = staticmethod(lambda: round(time.monotonic() * 1000))
+    edit(states, "_evaluate_jsonata", ("jsonata(expression, timeout=1000)", "jsonata(expression, timeout=30_000)"))
+    edit(states, "_jsonata_result_defined", ("timeout=1000)", "timeout=30_000)"))
+
+
+def branches_of_their_own() -> None:
+    """Each branch of a Parallel state has its own variables and context; in the emulator they share and overwrite."""
+    edit(
+        states,
+        "_run_parallel_branches",
+        (
+            """
+                effective, execution, ctx)
+""",
+            """
+                effective, execution, copy.deepcopy(ctx))
+""",
+        ),
+    )
+
+
+def parallel_in_jsonata() -> None:
+    """A JSONata Parallel state takes Arguments and gives Output and Assign; the emulator knows only JSONPath there."""
+    edit(
+        states,
+        "_run_parallel_branches",
+        (
+            """
+    effective = _apply_parameters(state_def, effective, ctx)
+""",
+            """
+    effective = _apply_parameters(state_def, effective, ctx)
+    is_jsonata = _state_query_language(state_def, ctx) == "JSONata"
+    if is_jsonata:
+        effective = _apply_jsonata_arguments(state_def, raw_input, ctx)
+""",
+        ),
+        (
+            """
+    result = _apply_result_selector(state_def, results)
+""",
+            """
+    if is_jsonata:
+        output = _apply_jsonata_output(state_def, raw_input, ctx, result=results, default=results)
+        _apply_state_assign(state_def, raw_input, ctx, result=results)
+        return output, _next_or_end(state_def)
+    result = _apply_result_selector(state_def, results)
+""",
+        ),
+    )
+
+
+def distributed_map_in_jsonata() -> None:
+    """A JSONata Distributed Map takes expressions (Items, ItemSelector, reader Arguments) and gives Output and Assign.
+
+    The emulator reads them as JSONPath only.
+    """
+    edit(
+        states,
+        "_run_distributed_map",
+        (
+            """
+    if state_def.get("ItemReader"):
+""",
+            """
+    is_jsonata = _state_query_language(state_def, ctx) == "JSONata"
+    if is_jsonata and "Items" in state_def:
+        items = _jsonata_state_field(state_def, "Items", "array", raw_input, ctx)
+    elif state_def.get("ItemReader") and is_jsonata:
+        reader = _apply_jsonata_template(state_def["ItemReader"], raw_input, ctx)
+        items = _read_map_items(reader, effective, ctx)
+    elif state_def.get("ItemReader"):
+""",
+        ),
+        (
+            """
+    max_conc = int(state_def.get("MaxConcurrency") or 0)
+""",
+            """
+    max_conc = _apply_jsonata_template(state_def.get("MaxConcurrency"), raw_input, ctx) or 0
+    max_conc = int(max_conc)
+""",
+        ),
+        (
+            """
+        child_input = _resolve_params_obj(item_selector, effective, item_ctx) if item_selector else item
+""",
+            """
+        child_input = item
+        if item_selector and is_jsonata:
+            child_input = _apply_jsonata_template(item_selector, raw_input, item_ctx)
+        elif item_selector:
+            child_input = _resolve_params_obj(item_selector, effective, item_ctx)
+""",
+        ),
+        (
+            """
+    result = _apply_result_selector(state_def, results)
+""",
+            """
+    if is_jsonata:
+        output = _apply_jsonata_output(state_def, raw_input, ctx, result=results, default=results)
+        _apply_state_assign(state_def, raw_input, ctx, result=results)
+        return output, _next_or_end(state_def)
+    result = _apply_result_selector(state_def, results)
+""",
+        ),
+    )
+
+
+def objects_from_workflows() -> None:
+    """`aws-sdk:s3:putObject` writes its Body, a document as JSON; the emulator does not know the operation."""
+    states._S3_OP_SPECS["PutObject"] = {
+        "method": "PUT",
+        "path": "/{Bucket}/{Key+}",
+        "header_params": {"ContentType": "content-type", "IfNoneMatch": "if-none-match", "IfMatch": "if-match"},
+        "result_root": None,
+        "header_outputs": {"etag": "ETag", "x-amz-version-id": "VersionId"},
+    }
+    edit(
+        states,
+        "_dispatch_aws_sdk_rest_xml",
+        (
+            """
+    body = b""
+""",
+            """
+    body = b""
+    if pascal_action == "PutObject":
+        content = input_data.get("Body", "")
+        body = (content if isinstance(content, str) else json.dumps(content)).encode()
+""",
+        ),
+    )
