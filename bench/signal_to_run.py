@@ -51,7 +51,9 @@ def _bare_road(stack: Stack) -> tuple[str, str]:
     s3, events = stack.client("s3"), stack.client("events")
     s3.create_bucket(Bucket="bare")
     s3.put_bucket_notification_configuration(Bucket="bare", NotificationConfiguration={"EventBridgeConfiguration": {}})
-    events.put_rule(Name="bare", EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": ["bare"]}}}))
+    events.put_rule(
+        Name="bare", EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": ["bare"]}}})
+    )
     events.put_targets(Rule="bare", Targets=[{"Id": "1", "Arn": function}])
     return "bare", machine
 
@@ -83,7 +85,9 @@ def run() -> dict[str, Any]:
                 seconds = _until_started(states, target, known[target]) - began
                 if turn:
                     taken[road].append(seconds)
-            running = states.list_executions(stateMachineArn=out["RetrainMachineArn"], statusFilter="RUNNING")["executions"]
+            running = states.list_executions(stateMachineArn=out["RetrainMachineArn"], statusFilter="RUNNING")[
+                "executions"
+            ]
             for execution in running:
                 states.stop_execution(executionArn=execution["executionArn"])
             time.sleep(1.0)
@@ -91,7 +95,9 @@ def run() -> dict[str, Any]:
         stack.stop()
     median = {road: statistics.median(times) for road, times in taken.items()}
     ratio = round(median["linnet"] / median["bare"], 2)
-    print(f"   linnet {1000 * median['linnet']:.0f} ms, bare {1000 * median['bare']:.0f} ms: {ratio}x over {ROUNDS} rounds")
+    print(
+        f"   linnet {1000 * median['linnet']:.0f} ms, bare {1000 * median['bare']:.0f} ms: {ratio}x over {ROUNDS} rounds"
+    )
     return {
         "peer": "rule -> bare Lambda -> StartExecution on the same emulator",
         "median_seconds": median, "ratio": ratio, "raw": taken, "goal": f"at most {GOAL}x", "within_goal": ratio <= GOAL,

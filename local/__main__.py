@@ -1,4 +1,4 @@
-"""`python -m local up | status | down`: the local stack for hand use, in real time unless told otherwise."""
+"""`python -m local up | demo | status | down`: the local stack for hand use, in real time unless told otherwise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def main() -> None:
         "--rate", type=float, default=1.0, help="how much faster deliberate waiting runs (default: real time)"
     )
     up.add_argument("--port", type=int, default=0, help="default: a free one")
+    commands.add_parser("demo", help="play the whole story on a stack of its own")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("down", help="end the stack")
     options = parser.parse_args()
-    sys.exit({"up": _up, "status": _status, "down": _down}[options.command](options))
+    sys.exit({"up": _up, "demo": _demo, "status": _status, "down": _down}[options.command](options))
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -36,6 +37,12 @@ def _up(options: argparse.Namespace) -> int:
         return 1
     _show(stack)
     return 0
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from local.story import tell
+
+    return tell()
 
 
 def _status(_: argparse.Namespace) -> int:

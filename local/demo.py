@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,7 +22,6 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from local.stack import Stack
-from models.flights import data as flights
 
 ROOT = Path(__file__).parents[1]
 STACK, MODEL = "linnet", "flights"
@@ -114,6 +112,12 @@ class Story:
         self.phases: list[Phase] = []
         self.began = time.monotonic()
         self.stack: Stack
+        self.s3: Any
+        self.sagemaker: Any
+        self.stepfunctions: Any
+        self.dynamodb: Any
+        self.events: Any
+        self.cloudwatch: Any
         self.out: dict[str, str] = {}
         self.progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
@@ -121,8 +125,9 @@ class Story:
 
     def connect(self) -> None:
         """Make the clients the story needs."""
-        for service in ("s3", "stepfunctions", "sagemaker", "dynamodb", "events", "cloudwatch"):
-            setattr(self, service, self.stack.client(service))
+        self.s3, self.sagemaker, self.stepfunctions, self.dynamodb, self.events, self.cloudwatch = (
+            self.stack.client(name) for name in ("s3", "sagemaker", "stepfunctions", "dynamodb", "events", "cloudwatch")
+        )
         self.runtime = self.stack.client("sagemaker-runtime", retries={"total_max_attempts": 1})
         self.functions = self.stack.client("lambda")
 
@@ -163,7 +168,7 @@ class Story:
         arn = self.out[f"{machine.capitalize()}MachineArn"]
 
         def fresh() -> Any:
-            listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]  # type: ignore[attr-defined]
+            listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
             return next((e for e in reversed(listed) if e["executionArn"] not in since), None)
 
         found = self.wait(f"an execution of {machine}", fresh)
@@ -172,7 +177,7 @@ class Story:
     def known(self, machine: str) -> set[str]:
         """Return the executions of a machine that exist now."""
         arn = self.out[f"{machine.capitalize()}MachineArn"]
-        listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]  # type: ignore[attr-defined]
+        listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
         return {e["executionArn"] for e in listed}
 
     def follow(self, arn: str, seconds: float = 90) -> dict[str, Any]:
@@ -184,7 +189,7 @@ class Story:
             for name in entered[told:]:
                 self.note(f"{arn.split(':')[6].removeprefix(STACK + '-')}: {name}")
             told = len(entered)
-            now = dict(self.stepfunctions.describe_execution(executionArn=arn))  # type: ignore[attr-defined]
+            now = dict(self.stepfunctions.describe_execution(executionArn=arn))
             if now["status"] != "RUNNING":
                 now["states"] = self.states(arn)
                 return now
@@ -197,7 +202,7 @@ class Story:
         events: list[dict[str, Any]] = []
         token: dict[str, str] = {}
         while True:
-            page = self.stepfunctions.get_execution_history(executionArn=arn, maxResults=1000, **token)  # type: ignore[attr-defined]
+            page = self.stepfunctions.get_execution_history(executionArn=arn, maxResults=1000, **token)
             events += page["events"]
             if "nextToken" not in page:
                 return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
@@ -207,7 +212,7 @@ class Story:
         """Return the ledger's rows of a partition."""
         from boto3.dynamodb.types import TypeDeserializer
 
-        found = self.dynamodb.query(  # type: ignore[attr-defined]
+        found = self.dynamodb.query(
             TableName=self.out["LedgerTable"],
             KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)" if prefix else "pk = :pk",
             ExpressionAttributeValues={":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {}),
@@ -218,15 +223,15 @@ class Story:
     def put(self, key: str, body: bytes | str) -> None:
         """Put an object into the data bucket."""
         raw = body.encode() if isinstance(body, str) else body
-        self.s3.put_object(Bucket=self.out["DataBucket"], Key=key, Body=raw)  # type: ignore[attr-defined]
+        self.s3.put_object(Bucket=self.out["DataBucket"], Key=key, Body=raw)
 
     def get(self, key: str) -> bytes:
         """Return an object of the data bucket."""
-        return bytes(self.s3.get_object(Bucket=self.out["DataBucket"], Key=key)["Body"].read())  # type: ignore[attr-defined]
+        return bytes(self.s3.get_object(Bucket=self.out["DataBucket"], Key=key)["Body"].read())
 
     def endpoint(self) -> dict[str, Any]:
         """Return what the endpoint says of itself."""
-        return dict(self.sagemaker.describe_endpoint(EndpointName=ENDPOINT))  # type: ignore[attr-defined]
+        return dict(self.sagemaker.describe_endpoint(EndpointName=ENDPOINT))
 
     def weights(self) -> dict[str, float]:
         """Return the endpoint's traffic weights as percent by variant."""
@@ -241,11 +246,3 @@ def spec(**changes: Mapping[str, Any]) -> dict[str, Any]:
     for part, fields in changes.items():
         written.setdefault(part, {}).update(fields)
     return written
-
-
-def main() -> int:
-    """Play the story; return 0 only if every expectation held."""
-    from local import story
-
-    console = Console(highlight=False, width=120 if not sys.stdout.isatty() else None)
-    return story.play(Story(console))

@@ -82,7 +82,10 @@ class Stack:
         while time.monotonic() < deadline and process.poll() is None:
             found = cls.running(state)
             if found and found.pid == process.pid:
-                found.process = process
+                if attached:
+                    found.process = process
+                else:
+                    process.returncode = 0  # it outlives us on purpose, which Popen would warn of
                 return found
             time.sleep(0.02)
         _end(process)

@@ -13,6 +13,7 @@ from local.patches.tools import edit
 def apply() -> None:
     """Apply them."""
     expression_limit()
+    assigned_at_once()
     branches_of_their_own()
     parallel_in_jsonata()
     distributed_map_in_jsonata()
@@ -20,10 +21,34 @@ def apply() -> None:
 
 
 def expression_limit() -> None:
-    """An expression may take a second on AWS's engine; the emulator's counts wall-clock time and is written in Python."""
+    """An expression may take a second on AWS; the emulator's engine counts wall-clock time and is much slower."""
     timebox.Timebox.current_milli_time = staticmethod(lambda: round(time.monotonic() * 1000))
     edit(states, "_evaluate_jsonata", ("jsonata(expression, timeout=1000)", "jsonata(expression, timeout=30_000)"))
     edit(states, "_jsonata_result_defined", ("timeout=1000)", "timeout=30_000)"))
+
+
+def assigned_at_once() -> None:
+    """All values of an Assign see the variables as they were before it; in the emulator a later one sees an earlier."""
+    edit(
+        states,
+        "_apply_state_assign",
+        ('    variables = ctx.setdefault("variables", {})\n', "    assigned = {}\n"),
+        (
+            "        variables[name] = _apply_jsonata_template(",
+            "        assigned[name] = _apply_jsonata_template(",
+        ),
+        (
+            """
+            result=result, error_output=error_output,
+        )
+""",
+            """
+            result=result, error_output=error_output,
+        )
+    ctx.setdefault("variables", {}).update(assigned)
+""",
+        ),
+    )
 
 
 def branches_of_their_own() -> None:

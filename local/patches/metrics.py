@@ -62,7 +62,7 @@ def alarm_evaluation(clock: WallClock) -> None:
             alarm["StateReason"] = judgement.reason
             alarm["StateReasonData"] = judgement.reason_data
             return
-        cloudwatch._move_alarm(alarm, judgement.state, judgement.reason, judgement.reason_data)
+        move(alarm, judgement.state, judgement.reason, judgement.reason_data)
 
     def move(alarm: dict[str, Any], state: str, reason: str, data: str) -> None:
         before = alarm["StateValue"]
@@ -77,9 +77,13 @@ def alarm_evaluation(clock: WallClock) -> None:
                 for alarm in list(cloudwatch._alarms.values()):
                     evaluate(alarm)
 
-    cloudwatch._move_alarm = move
-    cloudwatch._evaluate_alarm = evaluate
+    # Judged in one thread only: two that saw the same change would both tell of it.
+    cloudwatch._evaluate_alarm = cloudwatch._evaluate_all_alarms = _leave_to_the_background
     background("alarms", max(_TICK_SECONDS, clock.real_seconds(10)), evaluate_all_accounts)
+
+
+def _leave_to_the_background(*_: Any) -> None:
+    """Do nothing, where the emulator judges alarms while a request is being served."""
 
 
 def _datapoints(

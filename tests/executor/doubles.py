@@ -103,7 +103,9 @@ class Lab:
         _, report = self.start(kind, request, attempt)
         return report.outcome(), report
 
-    def script(self, program: str, name: str = "job", given: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    def script(
+        self, program: str, name: str = "job", given: dict[str, str] | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """A training request that runs a Python program in script mode, as the SageMaker SDK writes it."""
         self.aws.objects[f"s3://b/{name}/sourcedir.tar.gz"] = archive({"train.py": program.encode()})
         submitted = {
@@ -165,6 +167,12 @@ def rows(count: int, seed: int = 1) -> Any:
 def xgboost_request(lab: Lab, name: str, given: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
     lab.aws.objects["s3://b/train/part-00001.csv"] = csv(rows(600))
     lab.aws.objects["s3://b/validation/part-00001.csv"] = csv(rows(200, seed=2))
-    parameters = {"num_round": "12", "objective": "binary:logistic", "eval_metric": "auc", "max_depth": "3", "eta": "0.3"}
+    parameters = {
+        "num_round": "12",
+        "objective": "binary:logistic",
+        "eval_metric": "auc",
+        "max_depth": "3",
+        "eta": "0.3",
+    }
     channels = [channel("train", "s3://b/train/"), channel("validation", "s3://b/validation/")]
     return training(XGBOOST, name, parameters | (given or {}), **{"InputDataConfig": channels, **fields})

@@ -25,7 +25,9 @@ def test_an_image_names_its_framework_and_version(uri: str, framework: str, vers
 
 
 def test_an_image_without_a_stand_in_is_refused_with_those_allowed() -> None:
-    with pytest.raises(ValueError, match="'mine:1' cannot run here; allowed are .*sagemaker-xgboost.*sagemaker-scikit"):
+    with pytest.raises(
+        ValueError, match=r"'mine:1' cannot run here; allowed are .*sagemaker-xgboost.*sagemaker-scikit"
+    ):
         images.resolve("mine:1")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -191,7 +192,10 @@ def test_a_request_that_fails_fails_the_job_with_the_reason_and_the_file(lab: La
     [
         ({"DataProcessing": {"InputFilter": "$.features"}}, r"filter '\$.features' is not emulated"),
         ({"DataProcessing": {"OutputFilter": "$[9]"}}, "the record has only 1 columns"),
-        ({"DataProcessing": {"JoinSource": "Input"}, "TransformOutput": {"S3OutputPath": "s3://b/out"}}, "AssembleWith"),
+        (
+            {"DataProcessing": {"JoinSource": "Input"}, "TransformOutput": {"S3OutputPath": "s3://b/out"}},
+            "AssembleWith",
+        ),
         ({"MaxPayloadInMB": 0}, "larger than MaxPayloadInMB allows"),
         ({"TransformInput": {"DataSource": {"S3DataSource": {"S3Uri": "s3://b/none"}}}}, "No S3 objects found"),
         ({"TransformInput": {"DataSource": {}, "SplitType": "RecordIO"}}, "SplitType RecordIO is not emulated"),
@@ -207,7 +211,9 @@ def test_a_transform_that_cannot_be_done_says_why(lab: Lab, change: dict[str, An
 
 
 def test_a_stopped_transform_ends_as_stopped(lab: Lab) -> None:
-    slow = b"import time\ndef model_fn(d): return 1\ndef transform_fn(*a):\n  time.sleep(0.05)\n  return 'x', 'text/csv'"
+    slow = (
+        b"import time\ndef model_fn(d): return 1\ndef transform_fn(*a):\n  time.sleep(0.05)\n  return 'x', 'text/csv'"
+    )
     lab.aws.objects |= {"s3://b/in/x": b"a\n" * 2000, "s3://b/m": archive({"code/inference.py": slow})}
     job, report = lab.start("transform", transform(Container(SKLEARN, "s3://b/m"), BatchStrategy="SingleRecord"))
     job.stop()
@@ -243,7 +249,7 @@ def test_batches_keep_every_record_in_order_and_fit_the_payload(lines: list[byte
     if strategy == "SingleRecord":
         assert all(len(batch) == 1 for batch in found)
     else:  # and each is as full as it can be
-        assert all(len(b"\n".join([*batch, after[0]])) >= 31 for batch, after in zip(found, found[1:], strict=False))
+        assert all(len(b"\n".join([*batch, after[0]])) >= 31 for batch, after in pairwise(found))
 
 
 def test_the_doubles_keep_what_the_ports_promise() -> None:

@@ -34,7 +34,8 @@ def test_the_builtin_algorithm_answers_csv_and_json(lab: Lab, xgboost_model: byt
     assert 0 < answer.seconds < 60
     high = [score for score, label in zip(scores, table[:, 0], strict=True) if label]
     low = [score for score, label in zip(scores, table[:, 0], strict=True) if not label]
-    assert sum(high) / len(high) > 0.6 > 0.4 > sum(low) / len(low)
+    assert sum(high) / len(high) > 0.6
+    assert sum(low) / len(low) < 0.4
     one = worker.invoke(csv(table[:1, 1:]), "text/csv", "application/json")
     assert json.loads(one.body) == {"predictions": [{"score": scores[0]}]}
     lines = worker.invoke(csv(table[:2, 1:]), "text/csv", "application/jsonlines")
@@ -153,7 +154,9 @@ def test_IN_07_a_script_in_the_models_archive_answers(lab: Lab) -> None:  # noqa
     root = "/opt/ml" if lab.executor._site.isolated else ""
     assert [line for line in log if line.startswith(f"loading {root}") and line.endswith("/model")]
     assert [line for line in log if "scikit-learn 1.4-2" in line]
-    assert {stream.split("/")[0] for group, stream in lab.aws.logs if group == "/aws/sagemaker/Endpoints/ep"} == {"green"}
+    assert {stream.split("/")[0] for group, stream in lab.aws.logs if group == "/aws/sagemaker/Endpoints/ep"} == {
+        "green"
+    }
 
 
 HOOKS = b"""
@@ -256,6 +259,22 @@ def test_transform_fn_and_default_functions(lab: Lab) -> None:
     assert json.loads(worker.invoke(b"[[1, 2]]", "application/json", "*/*").body) == [3.0]
     assert worker.invoke(b"1", "image/png", "*/*").status == 415
     assert worker.invoke(b"1,2", "text/csv", "image/png").status == 406
+
+
+def test_a_script_on_the_xgboost_image_gets_and_predicts_a_dmatrix_by_default(lab: Lab, xgboost_model: bytes) -> None:
+    (saved,) = contents(xgboost_model).values()
+    code = b"""
+import os, xgboost
+def model_fn(directory):
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(open(os.path.join(directory, "xgboost-model"), "rb").read()))
+    return booster
+"""
+    packed = archive({"xgboost-model": saved, "code/serve.py": code})
+    worker = lab.load(packed, SAGEMAKER_PROGRAM="serve.py", SAGEMAKER_SUBMIT_DIRECTORY="/opt/ml/model/code")
+    algorithm, body = lab.load(xgboost_model), csv(rows(3)[:, 1:])
+    assert worker.invoke(body, "text/csv", "text/csv").body == algorithm.invoke(body, "text/csv", "text/csv").body
+    assert worker.invoke(body, "image/png", "text/csv").status == 415
 
 
 def test_a_closed_worker_answers_nobody_and_leaves_no_files(lab: Lab, xgboost_model: bytes) -> None:

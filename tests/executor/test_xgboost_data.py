@@ -41,7 +41,8 @@ def test_DV_04_every_format_gives_the_same_label_and_features(tmp_path: Path) ->
     bodies = {
         "csv": written,
         "libsvm": "".join(
-            f"{row[0]:g} {' '.join(f'{index}:{value!r}' for index, value in enumerate(row[1:].tolist()))}\n" for row in data
+            f"{row[0]:g} {' '.join(f'{index}:{value!r}' for index, value in enumerate(row[1:].tolist()))}\n"
+            for row in data
         ).encode(),
     }
     for kind, body in bodies.items():

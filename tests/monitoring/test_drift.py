@@ -398,6 +398,7 @@ def test_every_spelling_of_a_constraints_file_is_read() -> None:
             "comparison_method",
         ),
         ({"features": [], "monitoring_config": {"datatype_check_threshold": float("nan")}}, "datatype_check_threshold"),
+        ({"features": [], "monitoring_config": {"datatype_check_threshold": 10**400}}, "datatype_check_threshold"),
     ],
 )
 def test_a_constraints_file_that_cannot_be_understood_is_refused_by_field(document: Any, field: str) -> None:

@@ -282,6 +282,8 @@ def test_ev01_every_shape_gives_the_same_canonical_metrics(document: Any, expect
         "0.9",
         {"metrics": {}},
         {"loss": 1},
+        {"auc": -math.inf},
+        {"auc": 10**400},
         {"auc": True},
         {"accuracy": "0.9"},
         {"auc": math.nan},

@@ -45,7 +45,7 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_document_with_one_part_replaced_is_read_or_refused(name: str, data: st.DataObject) -> None:
     read, document = READERS[name]
@@ -65,3 +65,19 @@ def test_a_document_with_one_part_replaced_is_read_or_refused(name: str, data: s
         read(changed)
     except BadInputError as error:
         assert error.allowed  # noqa: PT017 - either outcome is right; any other exception fails the test
+
+
+@pytest.mark.parametrize(
+    "sketch", [[[1.0, float("nan")]], [[float("inf")]], [[], *[[1.0]] * 70], [["x"]], [3], {"a": 1}], ids=str
+)
+def test_a_sketch_that_cannot_be_one_is_refused(sketch: Any) -> None:
+    document = copy.deepcopy(READERS["statistics"][1])
+    document["features"][0]["numerical_statistics"]["distribution"]["kll"]["sketch"]["data"] = sketch
+    with pytest.raises(BadInputError, match=r"statistics\.json"):
+        read_statistics(document)
+
+
+@pytest.mark.parametrize("count", [float("inf"), float("nan"), "many", None, []])
+def test_a_row_count_that_is_none_is_refused(count: Any) -> None:
+    with pytest.raises(BadInputError, match=r"statistics\.json"):
+        read_statistics({**READERS["statistics"][1], "dataset": {"item_count": count}})

@@ -189,14 +189,14 @@ def test_a_machines_own_timeout_ends_its_execution_as_timed_out_with_an_event(ou
 def test_a_stopped_execution_stays_stopped_and_does_nothing_more(ours: Bench, published: Bench) -> None:
     def after_stop(bench: Bench) -> tuple[str, int]:
         queue, pause = bench.queue(), 60 if bench is ours else 1
-        late = {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::sqs:sendMessage",
-            "Arguments": {"QueueUrl": queue, "MessageBody": "late"},
-            "Next": "Fail",
+        arguments = {"QueueUrl": queue, "MessageBody": "late"}
+        late = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Arguments": arguments, "Next": "Fail"}
+        inner = {
+            "Wait": {"Type": "Wait", "Seconds": pause, "Next": "Late"},
+            "Late": late,
+            "Fail": {"Type": "Fail", "Error": "Late"},
         }
-        branch = {"StartAt": "Wait", "States": {
-            "Wait": {"Type": "Wait", "Seconds": pause, "Next": "Late"}, "Late": late, "Fail": {"Type": "Fail", "Error": "Late"}}}  # fmt: skip
+        branch = {"StartAt": "Wait", "States": inner}
         execution = bench.start(
             {"StartAt": "P", "States": {"P": {"Type": "Parallel", "Branches": [branch], "End": True}}}
         )
@@ -274,6 +274,19 @@ def test_a_parallel_state_takes_arguments_and_gives_output_and_assign(ours: Benc
 
     assert result(ours) == {"in": {"got": 2}, "kept": 2}
     assert result(published) == "States.QueryEvaluationError"
+
+
+def test_an_assignment_sees_the_variables_as_they_were(ours: Bench, published: Bench) -> None:
+    def result(bench: Bench) -> Any:
+        made = {
+            "One": {"Type": "Pass", "Assign": {"n": 1}, "Next": "Two"},
+            "Two": {"Type": "Pass", "Assign": {"n": "{% $n + 1 %}", "before": "{% $n %}"}, "Next": "Say"},
+            "Say": {**PASS, "Output": "{% [$n, $before] %}"},
+        }
+        return json.loads(bench.run({"StartAt": "One", "States": made})["output"])
+
+    assert result(ours) == [2, 1]
+    assert result(published) == [2, 2]
 
 
 def test_branches_do_not_share_variables_and_context(ours: Bench, published: Bench) -> None:

@@ -23,7 +23,8 @@ _CSV, _JSON, _JSON_LINES = "text/csv", "application/json", "application/jsonline
 def main() -> None:
     """Serve the connection whose descriptor is the first argument, with the model kind of the second."""
     with Connection(int(sys.argv[1])) as connection:
-        handle = {"algorithm": algorithm, "script": script}[sys.argv[2]](Path(os.environ["SM_MODEL_DIR"]))
+        kinds = {"algorithm": algorithm, "scikit-learn": script, "xgboost": xgboost_script}
+        handle = kinds[sys.argv[2]](Path(os.environ["SM_MODEL_DIR"]))
         connection.send_bytes(b"ready")
         while True:
             try:
@@ -121,7 +122,26 @@ def _to_csv(values: Any) -> str:
     return "".join(f"{','.join(map(str, row)) if isinstance(row, list) else row}\n" for row in rows)
 
 
-def script(directory: Path) -> Handler:
+def xgboost_script(directory: Path) -> Handler:
+    """Return the server of a user's script whose default functions speak xgboost's DMatrix (serving.py, encoder.py)."""
+    from local.sagemaker.containers import xgboost_data
+
+    def input_fn(content: Any, content_type: str) -> Any:
+        import xgboost
+
+        body = content.encode() if isinstance(content, str) else content
+        try:
+            kind = xgboost_data.content_format(content_type)
+        except ValueError as error:
+            raise RefusedError(415, str(error)) from error
+        return xgboost.DMatrix(xgboost_data.libsvm_rows(body)[0] if kind == "libsvm" else xgboost_data.csv_rows(body))
+
+    return script(directory, input_fn, lambda data, model: model.predict(data, validate_features=False))
+
+
+def script(
+    directory: Path, default_input: Callable[..., Any] | None = None, default_predict: Callable[..., Any] | None = None
+) -> Handler:
     """Return the server of a user's script: model_fn and, unless transform_fn, input_fn, predict_fn, output_fn.
 
     Defaults and statuses as the scikit-learn container (sagemaker_sklearn_container/serving.py, and _transformer.py of
@@ -136,8 +156,9 @@ def script(directory: Path) -> Handler:
     if given["transform_fn"] and any(given[name] for name in ("input_fn", "predict_fn", "output_fn")):
         raise ValueError("Cannot use transform_fn implementation with input_fn, predict_fn, and/or output_fn")
     model = given["model_fn"](str(directory))
-    input_fn, output_fn = given["input_fn"] or _default_input, given["output_fn"] or _default_output
-    predict_fn = given["predict_fn"] or (lambda data, loaded: loaded.predict(data))
+    input_fn = given["input_fn"] or default_input or _default_input
+    predict_fn = given["predict_fn"] or default_predict or (lambda data, loaded: loaded.predict(data))
+    output_fn = given["output_fn"] or _default_output
 
     def transform(loaded: Any, content: Any, content_type: str, accept: str) -> Any:
         return output_fn(predict_fn(input_fn(content, content_type), loaded), accept)

@@ -65,7 +65,8 @@ def train() -> None:
     save_each = parameters.pop("save_model_on_termination", "false") == "true"
     # With one seed for all a resumed training would draw for its next round what it drew for its first.
     parameters |= {"seed_per_iteration": True}
-    booster = xgboost.Booster(parameters, list(matrices.values()), model_file=started)
+    begun = bytearray(started.read_bytes()) if started else None
+    booster = xgboost.Booster(parameters, list(matrices.values()), model_file=begun)
     for number in range(done, rounds):
         booster.update(matrices["train"], number)
         scores = _scores(booster.eval_set([(matrix, name) for name, matrix in matrices.items()], number))
@@ -85,7 +86,7 @@ def train() -> None:
 
 
 def _scores(line: str) -> list[tuple[str, float]]:
-    """Return (`train-auc`, score) and so on of xgboost's own `[0]\\ttrain-auc:0.9`; validation's last metric is last."""
+    """Return (`train-auc`, score) and so on of xgboost's own line; the last one is validation's last metric."""
     pairs = [part.rsplit(":", 1) for part in line.split("\t")[1:]]
     return [(name, float(score)) for name, score in pairs]
 

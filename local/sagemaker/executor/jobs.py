@@ -115,7 +115,7 @@ class ContainerJob(ABC):
             if not self.site.isolated:
                 self.log.write([sandbox.WITHOUT])
             outcome = self.work()
-        except (ClientError, ArchiveError, RuntimeError) as error:
+        except (ClientError, ArchiveError, RuntimeError, FileNotFoundError) as error:
             self.log.write([f"ERROR: {error}"])
             outcome = JobOutcome("Failed", failure_reason=f"ClientError: {error}"[:_REASON], seconds=self.seconds)
         except Exception as error:

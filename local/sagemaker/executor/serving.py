@@ -137,13 +137,13 @@ class Worker:
     def _environment(self) -> tuple[str, dict[str, str]]:
         given = dict(self.container.environment)
         image, seen = images.resolve(self.container.image), self._seen()
-        kind = "algorithm" if image.framework == "xgboost" and "SAGEMAKER_PROGRAM" not in given else "script"
+        kind = "algorithm" if image.framework == "xgboost" and "SAGEMAKER_PROGRAM" not in given else image.framework
         submitted = given.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
         code = seen / "code" if submitted.startswith("s3://") else seen / "model" / "code"
         if submitted.startswith("/opt/ml/"):
             code = seen / Path(submitted).relative_to(sandbox.OPT_ML)
         paths = {"SM_MODEL_DIR": str(seen / "model"), "SM_MODULE_DIR": str(code)}
-        defaults = {"SAGEMAKER_PROGRAM": "inference.py", "SM_NUM_CPUS": "1"} if kind == "script" else {}
+        defaults = {"SAGEMAKER_PROGRAM": "inference.py", "SM_NUM_CPUS": "1"}
         return kind, environment(self._home(), 1, defaults, self.extra, given, paths)
 
     def _home(self) -> Path:
@@ -155,15 +155,15 @@ class Worker:
         """End the process; return its last words."""
         process, self._process = self._process, None
         connection, self._connection = self._connection, None
+        words = "it had ended"
+        if process is not None:
+            # One that is dying by itself may take a moment to say why.
+            code = None if self._closed else process.wait(0.2)
+            code = process.terminate(1.0 if self._closed else 0.0) if code is None else code
+            words = " | ".join([f"exit code {code}", *(line.strip() for line in list(process.last_words)[-3:])])
         if connection is not None:
             connection.close()
-        if process is None:
-            return "it had ended"
-        code = process.wait(0.2) if not self._closed else None
-        if code is None:
-            code = process.terminate(0.0 if not self._closed else 1.0)
-        words = " | ".join(line.strip() for line in list(process.last_words)[-3:])
-        return f"exit code {code}. {words}".strip()
+        return words
 
 
 def _fetched(aws: Aws, uri: str) -> bytes:

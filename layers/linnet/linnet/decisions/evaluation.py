@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from linnet.errors import BadInputError
 
 _SECTIONS = ("classification_metrics", "binary_classification_metrics", "multiclass_classification_metrics",
              "regression_metrics", "metrics")  # fmt: skip
+_LARGEST = 1e150
 _SPELLINGS = {
     "f1_score": "f1", "roc_auc": "auc", "auc_score": "auc", "accuracy_score": "accuracy", "logloss": "log_loss",
     "precision_score": "precision", "recall_score": "recall", "true_positive_rate": "recall",
@@ -45,7 +45,7 @@ def _collect(found: dict[str, float], part: Mapping[str, Any], path: str) -> Non
         value = entry.get("value") if isinstance(entry, Mapping) else entry
         if value is None or isinstance(value, list | Mapping):  # a curve or a matrix, not a metric
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
             raise BadInputError(path + name, value, "a finite number")
         found.setdefault(_SPELLINGS.get(name, name), float(value))
 

@@ -1,103 +1,265 @@
-"""Candidates: from a training job's artifact to a version in the registry, bound to its bytes by a digest (F34)."""
+"""Candidates on their way to a decision and from it to a release: asked about, decided, seen approved, sent out.
+
+All roads end in the registry's ModelApprovalStatus; only its change, read again, starts a release (docs/decisions/0002).
+"""
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, training
-from linnet.errors import ConflictError
-from linnet.gateways import ledger, runs, s3
+from linnet.decisions import names
+from linnet.errors import BadInputError, ConflictError, NotFoundError
+from linnet.events.aws import PackageDetail
+from linnet.gateways import approvals, ledger, notifications, releases, sagemaker
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
-
-def plan_evaluation(
-    spec: Mapping[str, Any], *, run: str, artifact: str, champion: Mapping[str, Any] | None, features_uri: str
-) -> dict[str, Any]:
-    """Create or adopt the SageMaker model of the candidate; return the transform requests and where their answers will be."""
-    mine = settings()
-    name = names.job(mine.stack, spec["model"], run)
-    container = _container(spec, artifact)
-    try:
-        client("sagemaker").create_model(
-            ModelName=name,
-            PrimaryContainer=container,
-            ExecutionRoleArn=mine.sagemaker_role,
-            Tags=[{"Key": "project", "Value": "linnet"}, {"Key": "model", "Value": spec["model"]}],
-        )
-    except ClientError as error:
-        if error_code(error) not in ("ValidationException", "ResourceInUse"):
-            raise
-        held = client("sagemaker").describe_model(ModelName=name)["PrimaryContainer"]
-        if held.get("ModelDataUrl") != artifact:
-            raise ConflictError(f"model {name} exists with another artifact: {held.get('ModelDataUrl')}") from None
-    who = {"candidate": name} | ({"champion": str(champion["model_name"])} if champion else {})
-    requests = [
-        training.transform_job(
-            spec, run=run, stack=mine.stack, bucket=mine.data_bucket, who=role, model_name=model, features_uri=features_uri
-        )
-        for role, model in who.items()
-    ]
-    answers = dict(zip(who, map(training.predictions_uri, requests), strict=True))
-    return {"transforms": requests, "predictions": answers}
+PENDING = "PendingManualApproval"
+STATUSES = ("Approved", "Rejected", "Expired")
 
 
-def _container(spec: Mapping[str, Any], artifact: str) -> dict[str, Any]:
-    return training.container(
-        spec["training"], artifact=artifact, bucket=settings().data_bucket, region=os.environ["AWS_REGION"]
+def ask(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Open the decision about a candidate and tell people what they need to decide (RG-06); return `{decision_id, state}`.
+
+    `question`: model, version, package_arn, token, at, timeout_seconds, correlation_id, and for people metrics,
+    champion_metrics, evaluation_uri, run. A newer candidate closes the questions about older ones (F36).
+    """
+    model, version = str(question["model"]), int(question["version"])
+    for older in approvals.waiting(model):
+        if older["kind"] == "candidate" and older["version"] < version:
+            approvals.decide(
+                older["decision_id"], "reject", decided_by="linnet", at=str(question["at"]),
+                comment=f"superseded by version {version}",
+            )  # fmt: skip
+    known = ("run", "metrics", "champion_metrics", "evaluation_uri")
+    more = {"version": version, "package_arn": question["package_arn"]} | {k: question.get(k) for k in known}
+    row = approvals.open_decision(
+        model=model, kind="candidate", about=str(question["package_arn"]), token=str(question["token"]),
+        at=str(question["at"]), timeout_seconds=int(question["timeout_seconds"]),
+        correlation_id=str(question["correlation_id"]), more=more,
+    )  # fmt: skip
+    if row["state"] == "OPEN" and not row.get("notified"):
+        _tell_people(row)
+        approvals.told(row["decision_id"])
+    return {"decision_id": row["decision_id"], "state": row["state"]}
+
+
+def _tell_people(row: Mapping[str, Any]) -> None:
+    model, decision = row["model"], row["decision_id"]
+    answer = {"decision_id": decision, "decision": "approve", "decided_by": "<you>", "comment": "<why>"}
+    notifications.notify(
+        "decision-wanted",
+        model=model,
+        subject=f"{model} version {row['version']}: approve or reject?",
+        what=f"Version {row['version']} of {model} passed its gates and waits for a person until {row['expires_at']}.",
+        why=f"Its metrics: {json.dumps(row.get('metrics'))}; the champion's on the same rows: "
+        f"{json.dumps(row.get('champion_metrics'))}.",
+        proof=f"{row.get('evaluation_uri')}; lineage: run {row.get('run')} in the ledger, package {row['package_arn']}",
+        next_step=f"Invoke the function {settings().stack}-decide-candidate with {json.dumps(answer)} (or reject), or set the "
+        "approval status in the SageMaker registry. Approving sends it out by the spec's rollout.",
+        decision_id=decision,
+        package_arn=row["package_arn"],
+        metrics=row.get("metrics"),
+        champion_metrics=row.get("champion_metrics"),
+        evaluation_uri=row.get("evaluation_uri"),
+        correlation_id=row["correlation_id"],
     )
 
 
-def register(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Register the candidate of a run as a new version, pending; free the run's slot. Repeating it finds the same version.
-
-    Takes `{model, run, execution, at, correlation_id, spec, artifact, training_job, inputs_uri, trigger, judged}`.
+def decide(word: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Take a person's word: `{decision_id, decision, decided_by, comment}`; return what counts now, and why.
 
     Raises:
-        NotFoundError: the artifact is missing.
+        BadInputError: a field is wrong, or the package that would be approved is not what it was when asked (F36).
     """
-    model, run, judged = str(event["model"]), str(event["run"]), event["judged"]
-    sha256 = s3.sha256(event["artifact"])
-    group = names.base(settings().stack, model)
-    metrics = judged["metrics"]
-    created = client("sagemaker").create_model_package(
-        ModelPackageGroupName=group,
-        ModelPackageDescription=f"Run {run}: {judged['why']}"[:1024],
-        ModelApprovalStatus="PendingManualApproval",
-        InferenceSpecification={
-            "Containers": [_container(event["spec"], event["artifact"])],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-            "SupportedRealtimeInferenceInstanceTypes": [event["spec"]["endpoint"]["instance_type"]],
-            "SupportedTransformInstanceTypes": [event["spec"]["endpoint"]["instance_type"]],
-        },
-        ModelMetrics={"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": judged["evaluation_uri"]}}},
-        CustomerMetadataProperties={
-            "run": run,
-            "correlation_id": str(event["correlation_id"])[:256],
-            "inputs": event["inputs_uri"],
-            "sha256": sha256,
-            "training_job": event["training_job"],
-            "trigger": event["trigger"]["TriggerReason"],
-        },
-        ClientToken=f"{group}-{run}",
+    decision = word.get("decision_id")
+    if not isinstance(decision, str) or not decision:
+        raise BadInputError("decision_id", decision, "the id in the message that asked")
+    try:
+        row = approvals.read(decision)
+    except NotFoundError:
+        raise BadInputError("decision_id", decision, "the id of a decision that was asked for") from None
+    if row["kind"] == "candidate" and row["state"] == "OPEN" and word.get("decision") == "approve":
+        _check_package(row)
+    answer = approvals.decide(
+        decision, str(word.get("decision", "")), decided_by=word.get("decided_by", ""),
+        comment=str(word.get("comment") or ""), at=at,
     )  # fmt: skip
-    arn = str(created["ModelPackageArn"])
-    version = int(arn.rpartition("/")[2])
-    row = {
-        "version": version, "package_arn": arn, "run": run, "sha256": sha256, "metrics": metrics,
-        "champion_metrics": judged["champion_metrics"], "tier": judged["tier"], "status": "PendingManualApproval",
-        "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": event["training_job"],
-        "evaluation_uri": judged["evaluation_uri"], "at": event["at"], "correlation_id": event["correlation_id"],
+    keep = ("decision_id", "state", "model", "version", "decided_by", "decided_at", "comment", "accepted", "why")
+    return {name: answer.get(name) for name in keep}
+
+
+def _check_package(row: Mapping[str, Any]) -> None:
+    found = sagemaker.package(str(row["package_arn"]))
+    if found.get("ModelPackageStatus") != "Completed":
+        raise BadInputError("package", found.get("ModelPackageStatus"), "a Completed model package")
+    if found.get("ModelApprovalStatus") == "Rejected":
+        raise BadInputError("package", "Rejected", "a package that the registry has not rejected (RG-02)")
+
+
+def apply(  # noqa: PLR0913 - a decision is who, what, about what, when and why
+    *, model: str, version: int, package_arn: str, approval_status: str, decided_by: str, comment: str, kind: str,
+    at: str, correlation_id: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Write a decision into the registry and the ledger, with who, when and why (RG-02); return `{approval_status, version}`.
+
+    `Expired` leaves the registry as it is: nobody said anything. Applying the same decision again changes nothing.
+
+    Raises:
+        ConflictError: the candidate is superseded (F36), or the registry has decided otherwise.
+        BadInputError: the status is none of Approved, Rejected, Expired.
+    """
+    if approval_status not in STATUSES:
+        raise BadInputError("approval_status", approval_status, ", ".join(STATUSES))
+    row, found = releases.candidate(model, version), sagemaker.package(package_arn)
+    if row["package_arn"] != package_arn:
+        raise BadInputError("package_arn", package_arn, f"{row['package_arn']}, which is version {version}")
+    decision = approvals.decision_id(model, "candidate", package_arn)
+    asked = ledger.read(f"decision/{decision}", "decision") is not None
+    now = str(found.get("ModelApprovalStatus"))
+    if approval_status == "Expired":
+        if asked:
+            approvals.expire(decision, at=at)
+    elif now != approval_status:
+        _check_transition(model, version, now, approval_status, str(found.get("ModelPackageStatus")))
+        sagemaker.approve(package_arn, approval_status, f"{approval_status} by {decided_by} ({kind}) at {at}: {comment}")
+    if asked and approval_status != "Expired":
+        approvals.applied(decision)
+    said = {"status": approval_status, "decided_by": decided_by, "decided_at": at, "comment": comment, "decided_how": kind}
+    ledger.change(
+        f"model/{model}", f"candidate#{version:06d}", put=said,
+        only_if="attribute_exists(pk) AND (attribute_not_exists(#decided_at) OR #status <> :status)",
+        given={"status": approval_status},
+    )  # fmt: skip
+    detail = {"version": version, "package_arn": package_arn, "correlation_id": correlation_id, **said}
+    if ledger.append(f"model/{model}", "decision", at, detail, key=f"{version}#{approval_status}"):
+        notifications.notify(
+            "decision-made",
+            model=model,
+            subject=f"{model} version {version}: {approval_status}",
+            what=f"Version {version} is {approval_status}.",
+            why=f"{decided_by} ({kind}): {comment}",
+            proof=package_arn,
+            next_step="Its release starts by itself." if approval_status == "Approved" else "The champion stays.",
+            correlation_id=correlation_id,
+        )
+    return {"approval_status": approval_status, "version": version}
+
+
+def _check_transition(model: str, version: int, now: str, wanted: str, status: str) -> None:
+    if now != PENDING:
+        raise ConflictError(f"version {version} is {now} in the registry; {wanted} is no legal change (RG-02)")
+    if wanted != "Approved":
+        return
+    if status != "Completed":
+        raise ConflictError(f"version {version} is {status} in the registry, not Completed")
+    newer = [row["version"] for row in ledger.query(f"model/{model}", "candidate#") if row["version"] > version and row.get("status") == "Approved"]
+    champion = ledger.read(f"model/{model}", "champion") or {}
+    newer += [champion["version"]] if champion.get("version", 0) > version else []
+    if newer:
+        raise ConflictError(f"version {version} is superseded by version {max(newer)}")
+
+
+def observe(detail: PackageDetail, event_id: str, at: str) -> str:
+    """Act on a change of a package in the registry, after reading it again; return what was done.
+
+    Only a change of the approval of a completed package of an onboarded model counts (peers.md finding 6; peer bug
+    sagemaker-custom-project-templates#15: `anything-but PendingManualApproval` released rejected models and edits).
+    """
+    if detail.updated_fields is not None and "ModelApprovalStatus" not in detail.updated_fields:
+        return f"ignored: only {', '.join(detail.updated_fields)} changed"
+    known = [str(row["model"]) for row in ledger.query("models")]
+    model = next((name for name in known if names.base(settings().stack, name) == detail.model_package_group_name), None)
+    if model is None:
+        return f"ignored: {detail.model_package_group_name or 'no group'} belongs to no onboarded model"
+    arn = detail.model_package_arn
+    try:
+        found = sagemaker.package(arn)
+    except NotFoundError:
+        return "ignored: the package is gone"
+    if found.get("ModelPackageGroupName") != detail.model_package_group_name:
+        return "ignored: the package belongs to another group"
+    status = str(found.get("ModelApprovalStatus"))
+    if found.get("ModelPackageStatus") != "Completed" or status not in ("Approved", "Rejected"):
+        return f"ignored: the package is {found.get('ModelPackageStatus')}, {status}"
+    version, comment = int(found["ModelPackageVersion"]), str(found.get("ApprovalDescription", ""))
+    for row in approvals.waiting(model, arn):
+        word = "approve" if status == "Approved" else "reject"
+        approvals.decide(row["decision_id"], word, decided_by=_who(found), comment=comment, at=at)
+    row = _transition(model, version, arn, status, found, event_id, at)
+    if status == "Rejected":
+        return _rejected(model, version, row, at)
+    return start_release(model, version)
+
+
+def _who(found: Mapping[str, Any]) -> str:
+    by = found.get("LastModifiedBy") or {}
+    return str(by.get("UserProfileName") or (by.get("IamIdentity") or {}).get("Arn") or "the SageMaker registry")
+
+
+def _transition(
+    model: str, version: int, arn: str, status: str, found: Mapping[str, Any], event_id: str, at: str
+) -> dict[str, Any]:
+    """Enter the registry's status into the candidate's row, once a change; register a candidate from outside."""
+    sk = f"candidate#{version:06d}"
+    outside = {"version": version, "package_arn": arn, "origin": "registry", "run": "", "correlation_id": event_id, "at": at}
+    ledger.put_once(f"model/{model}", sk, outside)
+    put = {"registry": status, "status": status, "registry_at": at}
+    changed = ledger.change(
+        f"model/{model}", sk, put=put, add={"approvals": int(status == "Approved")},
+        only_if="attribute_not_exists(#registry) OR #registry <> :status", given={"status": status},
+    )  # fmt: skip
+    row = changed or ledger.read(f"model/{model}", sk) or {}
+    detail = {
+        "version": version, "package_arn": arn, "status": status, "decided_by": row.get("decided_by") or _who(found),
+        "comment": found.get("ApprovalDescription", ""), "correlation_id": row.get("correlation_id", event_id),
     }  # fmt: skip
-    ledger.put_once(f"model/{model}", f"candidate#{version:06d}", row)
-    ledger.append(f"model/{model}", "candidate", event["at"], row, key=arn)
-    ledger.change(f"model/{model}", f"run#{run}", put={"state": "registered", "version": version},
-                  only_if="#state = :running", given={"running": "running"})  # fmt: skip
-    held = ledger.read(f"model/{model}", f"run#{run}") or {}
-    runs.free(model, event["execution"], event["at"], judged=True, snapshot=str(held.get("snapshot", "")))
-    return {"package_arn": arn, "version": version}
+    ledger.append(f"model/{model}", "candidate", at, detail, key=f"{version}#{status}#{row.get('approvals', 0)}")
+    return row
+
+
+def _rejected(model: str, version: int, row: Mapping[str, Any], at: str) -> str:
+    champion = ledger.read(f"model/{model}", "champion") or {}
+    if champion.get("version") != version:
+        return f"noted: version {version} is rejected"
+    key = f"rejected-live#{version}#{row.get('approvals', 0)}"
+    if ledger.append(f"model/{model}", "finding", at, {"kind": "rejected while it serves", "version": version}, key=key):
+        notifications.notify(
+            "attention",
+            model=model,
+            subject=f"{model} version {version} was rejected while it serves",
+            what=f"Version {version} is Rejected in the registry and still answers all requests.",
+            why="A rejection starts nothing: taking a model out of service is a decision of its own.",
+            proof=str(champion["package_arn"]),
+            next_step="Start the machine rollback with " + json.dumps({"model": model, "reason": "rejected"}),
+        )
+    return f"noted: version {version} is rejected and serves"
+
+
+def start_release(model: str, version: int) -> str:
+    """Start the release of an approved candidate, once an approval; return what was done.
+
+    The name derives from the approval, so whoever asks again - an event that came twice, a reconciler - starts nothing.
+    """
+    row = releases.candidate(model, version)
+    approvals_seen = int(row.get("approvals", 0))
+    released = row.get("released") or {}
+    if row.get("registry") != "Approved":
+        return f"ignored: version {version} is {row.get('registry', 'not decided')}"
+    if released and int(released.get("approval", 0)) >= approvals_seen:
+        return f"ignored: version {version} was {released['outcome']}"
+    name = f"{model}-v{version}-{names.digest(row['package_arn'], approvals_seen)}"
+    document = {"model": model, "version": version, "correlation_id": row.get("correlation_id") or name}
+    try:
+        client("stepfunctions").start_execution(
+            stateMachineArn=settings().release_machine, name=name, input=json.dumps(document, sort_keys=True)
+        )
+    except ClientError as error:
+        if error_code(error) != "ExecutionAlreadyExists":
+            raise
+        return f"already started: {name}"
+    return f"started: {name}"

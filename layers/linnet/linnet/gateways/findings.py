@@ -68,9 +68,12 @@ def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
     )  # fmt: skip
     content = s3.read(f"{folder}/{name}", limit=LARGEST_FILE)
     try:
-        return dict(json.loads(content))
+        document = json.loads(content)
     except ValueError:
-        raise BadInputError(f"{folder}/{name}", content[:80], "a JSON object") from None
+        document = None
+    if not isinstance(document, dict):
+        raise BadInputError(f"{folder}/{name}", content[:80], "a JSON object")
+    return document
 
 
 def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> Iterator[bytes]:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
 from linnet.monitoring.profile import Column, Kind, Profile
+from linnet.monitoring.tables import LARGEST
 
 STATISTICS, CONSTRAINTS, VIOLATIONS = "statistics.json", "constraints.json", "constraint_violations.json"
 _BUCKETS = 10
 _K, _C = 2048, 0.64
+_MOST_LEVELS = 40
 _MOST_CATEGORIES = 5_000
 _MOST_DOMAINS = 100
 
@@ -112,7 +114,7 @@ def read_statistics(document: Mapping[str, Any]) -> Profile:
     try:
         columns = [_read_feature(feature) for feature in document["features"]]
         return Profile(int(document["dataset"]["item_count"]), {column.name: column for column in columns})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(STATISTICS, repr(error), "dataset.item_count and features with their statistics") from None
 
 
@@ -132,6 +134,8 @@ def _read_feature(feature: Mapping[str, Any]) -> Column:
     levels = found.get("distribution", {}).get("kll", {}).get("sketch", {}).get("data", [])
     items = np.array([item for level in levels for item in level], dtype=np.float64)
     weights = np.array([1 << i for i, level in enumerate(levels) for _ in level], dtype=np.int64)
+    if len(levels) > _MOST_LEVELS or not np.isfinite(items).all():
+        raise ValueError(f"{name}: a sketch of finite items in at most {_MOST_LEVELS} levels")
     values, inverse = np.unique(items, return_inverse=True)
     counts = np.zeros(values.size, dtype=np.int64)
     np.add.at(counts, inverse, weights)
@@ -294,7 +298,7 @@ def _switch(found: Mapping[str, Any], name: str, default: bool) -> bool:  # noqa
 
 def _number(found: Mapping[str, Any], name: str, default: float, of: str = "") -> float:
     value = found.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise BadInputError(of + name, value, "a finite number")
     return float(value)
 

@@ -1,0 +1,20 @@
+"""Looks at a release once and says what comes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from linnet.gateways import judging
+from linnet.handling import task
+
+
+@task
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Take `{model, owner, fence, at, progress}`; return `{next, wait, why, progress, verdict}`."""
+    return judging.judge(
+        event["model"],
+        owner=event["owner"],
+        fence=int(event["fence"]),
+        at=event["at"],
+        progress=event["progress"],
+    )

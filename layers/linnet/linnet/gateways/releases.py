@@ -1,0 +1,375 @@
+"""A release: lease, intent, the way back proven, the rollout step by step.
+
+Every function may be called again with the same arguments: it then finds its own work. None acts without the lease.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linnet.decisions import names, rollout
+from linnet.errors import BadInputError, BusyError, ConflictError, NotFoundError
+from linnet.gateways import leases, ledger, metrics, sagemaker, scaling
+from linnet.gateways.clients import client, error_code
+from linnet.settings import settings
+
+Intent = dict[str, Any]
+
+
+def take(
+    model: str,
+    *,
+    version: int | None,
+    owner: str,
+    at: str,
+    correlation_id: str,
+    kind: str = "release",
+    handed: Mapping[str, Any] | None = None,
+    back: bool = False,
+    reason: str = "",
+) -> dict[str, Any]:
+    """Take the endpoint's lease, look whether this release may happen, and write its intent.
+
+    `kind` is release or rollback; `handed` a lease handed over by a release; `back` lets an older version go out again.
+    Returns `{proceed, why, fence, strategy, endpoint}`; without `proceed` there is nothing to do and the lease is free.
+
+    Raises:
+        BusyError: somebody else holds the lease, or the endpoint is changing: come again.
+        ConflictError, NotFoundError: it must not go on: no way back, endpoint stuck, quota too small, no such candidate.
+    """
+    spec = (ledger.read(f"model/{model}", "spec") or {}).get("spec")
+    if spec is None:
+        raise NotFoundError(f"model {model} is not onboarded")
+    endpoint = names.base(settings().stack, model)
+    fence = leases.take(endpoint, owner=owner, at=at, handed=handed)
+    intent = ledger.read(f"model/{model}", _key(fence))
+    if intent is None:
+        if kind == "rollback":
+            found, why = _rollback_intent(model, endpoint, handed)
+        else:
+            if version is None:
+                raise BadInputError("version", version, "the version number of a candidate")
+            found, why = _release_intent(model, endpoint, int(version), fence, spec, back=back)
+        if found is None:
+            leases.free(endpoint, owner=owner, fence=fence)
+            return {"proceed": False, "why": why, "fence": fence, "strategy": "none", "endpoint": endpoint}
+        intent = found | {
+            "state": "intent", "kind": kind, "model": model, "endpoint": endpoint, "fence": fence, "owner": owner,
+            "at": at, "correlation_id": correlation_id, "reason": reason or why, "handed": dict(handed or {}),
+        }  # fmt: skip
+        ledger.put_once(f"model/{model}", _key(fence), intent)
+    strategy = str(intent["plan"]["strategy"])
+    return {"proceed": True, "why": str(intent["reason"]), "fence": fence, "strategy": strategy, "endpoint": endpoint}
+
+
+def _key(fence: int) -> str:
+    return f"release#{fence:06d}"
+
+
+def read(model: str, fence: int) -> Intent:
+    """Return a release's row.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = ledger.read(f"model/{model}", _key(fence))
+    if row is None:
+        raise NotFoundError(f"model {model} has no release with fence {fence}")
+    return row
+
+
+def mine(model: str, *, owner: str, fence: int) -> Intent:
+    """Return the row of a release that holds the lease and has not ended.
+
+    Raises:
+        ConflictError: the lease went on, or the release has ended.
+    """
+    row = read(model, fence)
+    leases.require(str(row["endpoint"]), owner=owner, fence=fence)
+    if row["state"] != "intent":
+        raise ConflictError(f"release {fence} of {model} has ended: {row['state']}")
+    return row
+
+
+def note(model: str, fence: int, put: Mapping[str, Any]) -> Intent | None:
+    """Change a release's row while it is an intent."""
+    return ledger.change(f"model/{model}", _key(fence), put=put, only_if="#state = :intent", given={"intent": "intent"})
+
+
+def _settled(endpoint: str) -> dict[str, Any] | None:
+    live = sagemaker.endpoint(endpoint)
+    if live is not None and live["status"] in rollout.CHANGING:
+        raise BusyError(f"the endpoint {endpoint} is {live['status']}")
+    return live
+
+
+def candidate(model: str, version: int) -> dict[str, Any]:
+    """Return a candidate's row.
+
+    Raises:
+        NotFoundError: the version was never registered here.
+    """
+    row = ledger.read(f"model/{model}", f"candidate#{version:06d}")
+    if row is None:
+        raise NotFoundError(f"model {model} has no candidate {version}")
+    return row
+
+
+def _release_intent(
+    model: str, endpoint: str, version: int, fence: int, spec: Mapping[str, Any], *, back: bool
+) -> tuple[Intent | None, str]:
+    row = candidate(model, version)
+    if objection := unapproved(str(row["package_arn"])):
+        return None, objection
+    champion = ledger.read(f"model/{model}", "champion")
+    live = _settled(endpoint)
+    if live and champion and champion["config"] == live["config"]:
+        if champion["version"] == version:
+            return None, f"version {version} serves already"
+        if champion["version"] > version and not back:
+            return None, f"version {version} is superseded by {champion['version']}, which serves"
+    if live and live["status"] in rollout.STUCK:
+        raise ConflictError(f"the endpoint {endpoint} is {live['status']}: {live['reason'] or 'a person must mend it'}")
+    shape = None
+    if live:
+        way_back = sagemaker.config(str(live["config"]))
+        models = {v["VariantName"]: v["ModelName"] for v in way_back["ProductionVariants"]}
+        shape = {
+            "config": live["config"],
+            "variants": {
+                name: {"count": count or 1, "weight": live["weights"][name], "model": models[name]}
+                for name, count in live["counts"].items()
+            },
+        }
+    plan = rollout.plan(
+        stack=settings().stack, model=model, version=version, fence=fence, spec=spec, live=shape
+    ) | {"previous_config": live["config"] if live else None}  # fmt: skip
+    if plan["peak"] > int(settings().instance_quota):
+        raise ConflictError(
+            f"both fleets need {plan['peak']} instances of {spec['endpoint']['instance_type']}, the stack's parameter "
+            f"EndpointInstanceQuota says {settings().instance_quota}: raise the account's quota, then the parameter"
+        )
+    baseline = row.get("baseline") or (champion or {}).get("baseline") or ""
+    previous = None
+    if live:
+        known = champion if champion and champion["config"] == live["config"] else None
+        previous = {"config": live["config"], "champion": _bare(known) if known else None}
+    return {
+        "version": version, "package_arn": row["package_arn"], "run": row.get("run") or "", "baseline": baseline,
+        "approval": row.get("approvals", 0), "plan": plan, "previous": previous, "spec": _needed(spec),
+    }, f"version {version} is approved"  # fmt: skip
+
+
+def _needed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The release goes by the spec as it was when it began."""
+    return {"endpoint": spec["endpoint"], "rollout": spec["rollout"], "owner": spec.get("owner", "")}
+
+
+def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("pk", "sk")}
+
+
+def unapproved(arn: str) -> str:
+    """Return why a package must not serve, or an empty text: the registry is asked now, not remembered (F42, F7)."""
+    try:
+        found = sagemaker.package(arn)
+    except NotFoundError as error:
+        return str(error)
+    if found.get("ModelPackageStatus") != "Completed":
+        return f"the package is {found.get('ModelPackageStatus')}, not Completed"
+    if found.get("ModelApprovalStatus") != "Approved":
+        return f"the registry says {found.get('ModelApprovalStatus')}"
+    return ""
+
+
+def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None) -> tuple[Intent | None, str]:
+    champion = ledger.read(f"model/{model}", "champion")
+    if handed:
+        undone = read(model, int(handed["fence"]))
+    elif champion is None:
+        return None, "nothing was released that could be taken back"
+    elif champion.get("restored_by"):
+        raise ConflictError(f"version {champion['version']} is itself the result of a rollback: name to_version")
+    else:
+        undone = read(model, int(champion["fence"]))
+    live, previous = _settled(endpoint), undone.get("previous")
+    version = undone["version"]
+    row = {
+        "version": version, "package_arn": undone["package_arn"], "run": undone["run"], "baseline": undone["baseline"],
+        "undoes": undone["fence"], "previous": previous, "spec": undone["spec"], "approval": undone.get("approval", 0),
+    }  # fmt: skip
+    plan = {
+        "strategy": "restore", "variant": None, "champion_variant": None, "both": None, "configs": [], "steps": [],
+        "alarms": undone["plan"]["alarms"], "deployment": None, "peak": 0, "previous_config": None,
+        "target": previous["config"] if previous else None,
+    }  # fmt: skip
+    if previous is None:
+        if live and live["config"] != undone["plan"]["target"]:
+            raise ConflictError(f"the endpoint serves {live['config']}, not {undone['plan']['target']}: left as it is")
+        return row | {"plan": plan}, f"version {version} was the first release: its endpoint is deleted"
+    if live is None or live["status"] in rollout.STUCK:
+        raise ConflictError(f"the endpoint {endpoint} is {live['status'] if live else 'gone'}: a person must mend it")
+    sagemaker.config(str(previous["config"]))
+    return row | {"plan": plan}, f"version {version} is taken back"
+
+
+def tags(intent: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the tags of what a release makes."""
+    found = {
+        "project": "linnet", "environment": settings().environment, "model": intent["model"],
+        "owner": intent["spec"]["owner"],
+    }  # fmt: skip
+    return [{"Key": key, "Value": value} for key, value in found.items() if value]
+
+
+def prepare(model: str, *, owner: str, fence: int) -> dict[str, Any]:
+    """Create or adopt the release's model, endpoint configs and alarms; return `{configs, alarms}`."""
+    row = mine(model, owner=owner, fence=fence)
+    plan, endpoint = row["plan"], row["spec"]["endpoint"]
+    name, marks = names.sagemaker_model(settings().stack, model, int(row["version"])), tags(row)
+    sagemaker.ensure_model(name, str(row["package_arn"]), settings().sagemaker_role, marks)
+    old = sagemaker.config(plan["previous_config"]) if plan["previous_config"] else {}
+    for config in plan["configs"]:
+        sagemaker.ensure_config(_config_request(config, endpoint, old, marks))
+    health = row["spec"]["rollout"]["health"]
+    requests = rollout.alarm_requests(plan, model=model, endpoint=str(row["endpoint"]), health=health)
+    metrics.put_alarms(requests, marks)
+    return {"configs": [config["name"] for config in plan["configs"]], "alarms": plan["alarms"]}
+
+
+def _config_request(
+    config: Mapping[str, Any], endpoint: Mapping[str, Any], old: Mapping[str, Any], marks: list[dict[str, str]]
+) -> dict[str, Any]:
+    known = {variant["VariantName"]: variant for variant in old.get("ProductionVariants", [])}
+    variants = []
+    for variant in config["variants"]:
+        same = known.get(variant["name"], {}).get("ModelName") == variant["model"]
+        kind = known[variant["name"]]["InstanceType"] if same else endpoint["instance_type"]
+        variants.append({
+            "VariantName": variant["name"], "ModelName": variant["model"], "InstanceType": kind,
+            "InitialInstanceCount": variant["count"], "InitialVariantWeight": float(variant["weight"]),
+        })  # fmt: skip
+    request = {"EndpointConfigName": config["name"], "ProductionVariants": variants, "Tags": marks}
+    if old.get("KmsKeyId"):  # a new config must not lose what the old one had (peer bug MCD (d))
+        request["KmsKeyId"] = old["KmsKeyId"]
+    if endpoint["capture_percent"]:
+        request["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": endpoint["capture_percent"],
+            "DestinationS3Uri": f"s3://{settings().data_bucket}/data-capture/{config['name']}/",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": [endpoint["content_type"]]},
+        }
+    return request
+
+
+def start(
+    model: str, *, owner: str, fence: int, at: str, progress: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Make the release's next change to the endpoint, or adopt it when it was made; return `{progress, wait}`.
+
+    Without `progress` it is the first change, with one the ladder's last update.
+
+    Raises:
+        BusyError: the endpoint is changing.
+        ConflictError: the lease went on.
+    """
+    row = mine(model, owner=owner, fence=fence)
+    plan, endpoint = row["plan"], str(row["endpoint"])
+    answer = {"progress": dict(progress or rollout.begin(plan, at)), "wait": rollout.SETTLE_SECONDS}
+    target = plan["both"] if plan["both"] and not progress else plan["target"]
+    live = sagemaker.endpoint(endpoint)
+    if live and target is not None and target in (live["config"], live["pending"]):
+        return answer
+    if live and live["status"] in rollout.CHANGING:
+        if plan["strategy"] == "restore" and target is None and live["status"] == "Deleting":
+            return answer
+        raise BusyError(f"the endpoint {endpoint} is {live['status']}")
+    if target is not None and (live is None) != (plan["strategy"] == "create"):
+        raise ConflictError(f"the endpoint {endpoint} {'is gone' if live is None else 'appeared'} since the plan was made")
+    if progress:
+        scaling.hand_over(endpoint, str(plan["champion_variant"]), str(plan["variant"]))
+    leases.require(endpoint, owner=owner, fence=fence)
+    try:
+        if target is None:
+            if live is not None:
+                sagemaker.delete_endpoint(endpoint)
+        elif live is None:
+            sagemaker.create_endpoint(endpoint, target, tags(row))
+        else:
+            sagemaker.update_endpoint(endpoint, target, plan["deployment"])
+    except ClientError as error:
+        now = sagemaker.endpoint(endpoint)
+        if now and now["status"] in rollout.CHANGING and target not in (now["config"], now["pending"]):
+            raise BusyError(f"the endpoint {endpoint} is {now['status']}: {error}") from None
+        if not now or target not in (now["config"], now["pending"]):
+            raise
+    return answer
+
+
+def shift(model: str, *, owner: str, fence: int, step: int | None) -> dict[str, Any]:
+    """Ask for the weights of a ladder's step, or with None give all traffic back to the champion.
+
+    Raises:
+        BusyError: the endpoint is changing.
+        ConflictError: the lease went on, or the endpoint serves something else.
+    """
+    row = mine(model, owner=owner, fence=fence)
+    plan, endpoint = row["plan"], str(row["endpoint"])
+    if plan["both"] is None:
+        return {"weights": {}, "wait": 0}
+    wanted = rollout.weights(plan, 0 if step is None else int(plan["steps"][step]))
+    live = sagemaker.endpoint(endpoint)
+    if live is None or live["config"] != plan["both"]:
+        if step is None:
+            return {"weights": {}, "wait": 0}
+        raise ConflictError(f"the endpoint serves {live['config'] if live else 'nothing'}, not {plan['both']}")
+    if live["status"] != "InService":
+        raise BusyError(f"the endpoint {endpoint} is {live['status']}")
+    if live["weights"] != wanted:
+        leases.require(endpoint, owner=owner, fence=fence)
+        sagemaker.set_weights(endpoint, wanted)
+    return {"weights": wanted, "wait": rollout.SETTLE_SECONDS}
+
+
+def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], at: str) -> str:
+    """End what an execution of release or rollback left behind when it died; return what was done.
+
+    An endpoint that the release had touched is taken back by `rollback`, which takes the lease over; an untouched one
+    is only set free. Called for every ended execution: most have freed their lease themselves.
+    """
+    model = str(given.get("model", ""))
+    endpoint = names.base(settings().stack, model)
+    fence = leases.held_by(endpoint, execution_arn)
+    if fence is None:
+        return "nothing held"
+    row = ledger.read(f"model/{model}", _key(fence))
+    live = sagemaker.endpoint(endpoint)
+    before = ((row or {}).get("previous") or {}).get("config")
+    touched = live is not None and (live["status"] in rollout.CHANGING or live["config"] != before)
+    if row and row["kind"] == "release" and row["state"] == "intent" and touched:
+        name = f"{model}-back-f{fence}"
+        document = {
+            "model": model, "reason": f"{execution_name} ended before its release did", "correlation_id": row["correlation_id"],
+            "lease": {"owner": execution_arn, "fence": fence},
+        }  # fmt: skip
+        try:
+            client("stepfunctions").start_execution(
+                stateMachineArn=settings().rollback_machine, name=name, input=json.dumps(document, sort_keys=True)
+            )
+        except ClientError as error:
+            if error_code(error) != "ExecutionAlreadyExists":
+                raise
+        return f"started {name}"
+    from linnet.gateways import conclusions  # noqa: PLC0415 - conclusions builds on this module
+
+    why = f"{execution_name} ended before it had concluded"
+    conclusions.conclude(
+        model, owner=execution_arn, fence=fence, outcome="held", why=why, at=at,
+        correlation_id=str((row or given).get("correlation_id", execution_name)),
+    )  # fmt: skip
+    return "held"

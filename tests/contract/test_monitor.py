@@ -1,0 +1,273 @@
+"""The first data-quality monitor against AWS as moto plays it: real capture of real flights, real statistics."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from linnet.errors import BadInputError, NotFoundError
+from linnet.gateways import ledger
+from linnet.monitoring.files import statistics_json, suggest_constraints
+from linnet.monitoring.profile import profile
+from linnet.monitoring.tables import Source, read_table
+from models.flights import data as flights
+from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401
+
+START, END = "2026-11-21T09:00:00Z", "2026-11-21T10:00:00Z"
+NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
+
+
+@pytest.fixture
+def serving(world: World) -> World:  # noqa: F811
+    """Return a world in which flights is onboarded and serves with the baseline of its winter data."""
+    from linnet.events.spec import check_spec, spec_json  # noqa: PLC0415
+
+    spec = spec_json(check_spec(flights.spec()))
+    lines = flights.requests(season="winter", count=3000)[300:]
+    content = "\n".join([",".join(flights.FEATURES), *lines]).encode()
+    known = profile(read_table([Source("train", content)]), kinds=spec["data"]["features"])
+    world.put("baselines/flights/r0123456789ab/statistics.json", statistics_json(known))
+    world.put("baselines/flights/r0123456789ab/constraints.json", suggest_constraints(known))
+    ledger.put_once("models", "flights", {"model": "flights", "spec_digest": "d"})
+    ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
+    champion = {
+        "version": 1, "run": "r0123456789ab", "config": "linnet-flights-v1-f1",
+        "baseline": f"s3://{BUCKET}/baselines/flights/r0123456789ab",
+    }  # fmt: skip
+    ledger.put_once("model/flights", "champion", champion)
+    return world
+
+
+def capture(
+    world: World, rows: list[str], *, config: str = "linnet-flights-v1-f1", variant: str = "blue", at: str = START  # noqa: F811
+) -> None:  # fmt: skip
+    """Put what SageMaker captures of these requests, spread over the hour from `at`."""
+    first = datetime.fromisoformat(at)
+    lines = []
+    for number, row in enumerate(rows):
+        moment = first + timedelta(seconds=3599 * number / max(1, len(rows)))
+        record = {
+            "captureData": {
+                "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": row, "encoding": "CSV"},
+                "endpointOutput": {
+                    "observedContentType": "text/csv",
+                    "mode": "OUTPUT",
+                    "data": "0.1",
+                    "encoding": "CSV",
+                },
+            },
+            "eventMetadata": {"eventId": f"e{variant}{number}", "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            "eventVersion": "0",
+        }
+        lines.append(json.dumps(record))
+    key = f"data-capture/{config}/linnet-flights/{variant}/{first:%Y/%m/%d/%H}/00-00-000-{variant}.jsonl"
+    world.put(key, "\n".join(lines) + "\n")
+
+
+def look(**changes: Any) -> dict[str, Any]:
+    return dict(handler("monitor_window")(sample("monitor_window") | changes, CONTEXT))
+
+
+def finding() -> dict[str, Any]:
+    found = ledger.read("model/flights", f"finding#data-quality#{START}")
+    assert found is not None
+    return found
+
+
+def metrics(world: World) -> dict[str, list[float]]:  # noqa: F811
+    """Return the values of every metric of the window by name, with exactly the dimensions that alarms watch."""
+    dimensions = [
+        {"Name": "Endpoint", "Value": "linnet-flights"},
+        {"Name": "MonitoringSchedule", "Value": "linnet-flights-data-quality"},
+    ]
+    found = {}
+    for metric in world.cloudwatch.list_metrics(Namespace=NAMESPACE)["Metrics"]:
+        assert sorted(metric["Dimensions"], key=lambda d: d["Name"]) == dimensions
+        points = world.cloudwatch.get_metric_statistics(
+            Namespace=NAMESPACE, MetricName=metric["MetricName"], Dimensions=dimensions, Period=3600,
+            StartTime=datetime.fromisoformat(START), EndTime=datetime.fromisoformat(END), Statistics=["Maximum"],
+        )["Datapoints"]  # fmt: skip
+        found[metric["MetricName"]] = [p["Maximum"] for p in points]
+    return found
+
+
+# --- list_monitored ----------------------------------------------------------------------------------------------
+
+
+def due(**given: Any) -> list[dict[str, str]]:
+    return list(handler("list_monitored")(sample("list_monitored") | given, CONTEXT)["windows"])
+
+
+def test_the_window_that_is_over_is_due_until_it_was_looked_at(serving: World) -> None:
+    window = {"model": "flights", "start": START, "end": END}
+
+    assert due() == due(time="2026-11-21T10:59:59Z") == [window]
+    capture(serving, flights.requests(count=200))
+    look()
+    assert due() == []
+    assert due(again=True) == due(model="flights", again=True) == [window]
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"monitors": {"data_quality": {"enabled": False, "window_minutes": 60}}},
+        {"endpoint": {"capture_percent": 0}},
+    ],
+)
+def test_a_model_without_monitor_or_capture_is_left_out(serving: World, off: dict[str, Any]) -> None:
+    row = ledger.read("model/flights", "spec") or {}
+    ledger.change("model/flights", "spec", put={"spec": row["spec"] | off})
+
+    assert due() == []
+
+
+def test_a_model_without_champion_is_left_out(serving: World) -> None:
+    ledger.remove("model/flights", "champion")
+
+    assert due() == []
+
+
+def test_a_wrong_time_or_model_is_an_error_that_names_it(serving: World) -> None:
+    with pytest.raises(BadInputError, match=r"^time: 'yesterday'"):
+        due(time="yesterday")
+    with pytest.raises(NotFoundError, match="model planes is not onboarded"):
+        due(model="planes")
+
+
+# --- monitor_window ----------------------------------------------------------------------------------------------
+
+
+def test_a_quiet_window_is_completed_without_violation_or_message_mo_02(serving: World) -> None:
+    capture(serving, flights.requests(season="winter", count=250))
+
+    assert look() == {"model": "flights", "status": "Completed", "severity": None, "features": []}
+
+    assert serving.messages() == []
+    files = serving.documents("monitoring/")
+    assert sorted(files) == [
+        f"monitoring/linnet-flights/2026/11/21/09/{name}.json"
+        for name in ("constraint_violations", "constraints", "statistics")
+    ]
+    assert files["monitoring/linnet-flights/2026/11/21/09/constraint_violations.json"] == {"violations": []}
+    assert files["monitoring/linnet-flights/2026/11/21/09/statistics.json"]["dataset"]["item_count"] == 250
+    seen = metrics(serving)
+    assert seen["windows_without_data"] == [0.0]
+    assert seen["feature_baseline_drift_max"][0] < 0.1
+    assert {f"feature_baseline_drift_{name}" for name in flights.FEATURES} < set(seen)
+
+
+def test_summer_traffic_is_drift_with_the_feature_named_and_told_once_mo_03_mo_04(serving: World) -> None:
+    capture(serving, flights.requests(season="summer", count=250))
+
+    first, again = look(), look()
+
+    assert first == again
+    assert (first["status"], first["severity"]) == ("CompletedWithViolations", "High")
+    assert "temp" in first["features"]
+    row = finding()
+    assert row["scores"]["temp"] == max(row["scores"].values()) > 0.3
+    assert metrics(serving)["feature_baseline_drift_max"] == [pytest.approx(row["scores"]["temp"])]
+    (message,) = serving.messages()
+    assert (message["kind"], message["model"]) == ("drift", "flights")
+    assert "temp" in message["what"]
+    assert message["correlation_id"] == sample("monitor_window")["correlation_id"]
+    assert [e["kind"] for e in ledger.history("model/flights")] == ["finding"]
+
+
+@pytest.mark.parametrize("rows", [0, 99])
+def test_too_little_traffic_is_unknown_neither_healthy_nor_drift_i7(serving: World, rows: int) -> None:
+    capture(serving, flights.requests(season="summer", count=rows))
+
+    assert look() == {"model": "flights", "status": "no_data", "severity": None, "features": []}
+
+    assert metrics(serving) == {"windows_without_data": [1.0]}
+    assert serving.messages() == []
+    assert finding()["rows"] == rows
+
+
+def test_a_window_without_any_capture_is_unknown(serving: World) -> None:
+    assert look()["status"] == "no_data"
+
+
+def test_only_the_windows_own_requests_of_the_configs_that_serve_count_dc_03(serving: World) -> None:
+    role = "arn:aws:iam::123456789012:role/sagemaker"
+    serving.sagemaker.create_model(ModelName="linnet-flights-v2", ExecutionRoleArn=role)
+    both = "linnet-flights-v2-f2-both"
+    variant = {
+        "VariantName": "blue", "ModelName": "linnet-flights-v2", "InitialInstanceCount": 1,
+        "InstanceType": "ml.m5.xlarge", "InitialVariantWeight": 1.0,
+    }  # fmt: skip
+    serving.sagemaker.create_endpoint_config(EndpointConfigName=both, ProductionVariants=[variant])
+    serving.sagemaker.create_endpoint(EndpointName="linnet-flights", EndpointConfigName=both)
+    winter = flights.requests(season="winter", count=150)
+    capture(serving, winter)
+    capture(serving, winter[:100], config=both, variant="green")
+    capture(serving, winter, config="linnet-flights-v0-f0")  # serves no more
+    capture(serving, winter, at="2026-11-21T08:00:00Z")
+    capture(serving, winter, at=END)
+
+    look()
+
+    assert finding()["rows"] == 250
+
+
+def test_the_baseline_follows_the_champion(serving: World) -> None:
+    lines = flights.requests(season="summer", count=3000)[300:]
+    content = "\n".join([",".join(flights.FEATURES), *lines]).encode()
+    known = profile(read_table([Source("train", content)]))
+    serving.put("baselines/flights/rffffffffffff/statistics.json", statistics_json(known))
+    serving.put("baselines/flights/rffffffffffff/constraints.json", suggest_constraints(known))
+    ledger.change(
+        "model/flights", "champion", put={"baseline": f"s3://{BUCKET}/baselines/flights/rffffffffffff/statistics.json"}
+    )  # fmt: skip
+    capture(serving, flights.requests(season="summer", count=250))
+
+    assert look()["status"] == "Completed"
+
+
+def test_unreadable_lines_are_counted_and_the_rest_is_judged(serving: World) -> None:
+    capture(serving, flights.requests(season="winter", count=200))
+    serving.put("data-capture/linnet-flights-v1-f1/linnet-flights/green/2026/11/21/09/x.jsonl", "{}\nno json\n")
+
+    assert look()["status"] == "Completed"
+    assert finding()["lines"] == {"read": 202, "bad": 2, "outside": 0, "odd_rows": 0}
+
+
+def test_a_missing_or_broken_baseline_is_an_error_never_a_healthy_window(serving: World) -> None:
+    capture(serving, flights.requests(count=200))
+    serving.put("baselines/flights/r0123456789ab/statistics.json", "[]")
+    with pytest.raises(BadInputError, match=r"statistics.json: .* a JSON object"):
+        look()
+    serving.s3.delete_object(Bucket=BUCKET, Key="baselines/flights/r0123456789ab/statistics.json")
+    with pytest.raises(NotFoundError, match=r"statistics.json .* does not exist"):
+        look()
+    ledger.remove("model/flights", "champion")
+    with pytest.raises(NotFoundError, match="flights has no champion"):
+        look()
+    assert ledger.read("model/flights", f"finding#data-quality#{START}") is None
+
+
+def test_sagemaker_out_of_order_is_raised_and_not_taken_for_no_traffic(
+    serving: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from linnet.gateways import clients  # noqa: PLC0415
+
+    def refuse(**_: Any) -> None:
+        answer: Any = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+        raise ClientError(answer, "DescribeEndpoint")
+
+    monkeypatch.setattr(clients.client("sagemaker"), "describe_endpoint", refuse)
+    capture(serving, flights.requests(count=200))
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        look()
+
+
+def test_times_of_the_samples_are_whole_windows() -> None:
+    assert datetime.fromisoformat(END) - datetime.fromisoformat(START) == timedelta(hours=1)
+    assert datetime.fromisoformat(sample("monitor")["time"]).astimezone(UTC).minute == 0

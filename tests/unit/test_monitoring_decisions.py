@@ -1,0 +1,133 @@
+"""Windows, metrics and messages of the monitors; alarms, names and keys of onboarding."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linnet.decisions import monitoring, names, onboarding
+from linnet.errors import BadInputError
+from linnet.events.spec import check_spec
+from models.flights import data as flights
+
+DIVISORS = [n for n in range(5, 1441) if 1440 % n == 0]
+MOMENTS = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2050, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(MOMENTS, st.sampled_from(DIVISORS))
+def test_a_window_is_over_whole_and_recent_and_the_next_follows_without_gap(at: datetime, minutes: int) -> None:
+    start, end = monitoring.window(at.isoformat(), minutes)
+    length = timedelta(minutes=minutes)
+
+    assert end - start == length
+    assert end <= at < end + length
+    assert monitoring.window((at + length).isoformat(), minutes) == (end, end + length)
+    assert (start - start.replace(hour=0, minute=0)) % length == timedelta(0)
+
+
+@given(MOMENTS, st.sampled_from(DIVISORS), st.integers(-12, 14))
+def test_a_window_does_not_depend_on_the_zone_in_which_the_time_is_written(
+    at: datetime, minutes: int, zone: int
+) -> None:
+    there = at.astimezone(timezone(timedelta(hours=zone)))
+
+    assert monitoring.window(there.isoformat(), minutes) == monitoring.window(at.isoformat(), minutes)
+
+
+@pytest.mark.parametrize("minutes", [0, -60, 7, 1441, 2880])
+def test_a_length_that_does_not_divide_a_day_is_refused(minutes: int) -> None:
+    with pytest.raises(BadInputError, match="divides a day"):
+        monitoring.window("2026-11-21T10:00:00Z", minutes)
+
+
+@pytest.mark.parametrize("at", ["", "10:00", "2026-11-21T10:00:00", None, 7, "2026-13-01T00:00:00Z"])
+def test_a_time_without_zone_or_sense_is_refused_by_name(at: Any) -> None:
+    with pytest.raises(BadInputError, match=r"^time: "):
+        monitoring.window(at, 60)
+
+
+def test_no_data_has_no_drift_not_even_zero_i7() -> None:
+    assert monitoring.metrics("no_data", {}) == {"windows_without_data": 1.0}
+    assert monitoring.metrics("no_data", {"age": 0.9}) == {"windows_without_data": 1.0}
+
+
+def test_the_worst_feature_is_what_alarms_watch() -> None:
+    assert monitoring.metrics("Completed", {"age": 0.05, "income": 0.2}) == {
+        "feature_baseline_drift_age": 0.05,
+        "feature_baseline_drift_income": 0.2,
+        "feature_baseline_drift_max": 0.2,
+        "windows_without_data": 0.0,
+    }
+    assert monitoring.metrics("CompletedWithViolations", {}) == {"windows_without_data": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("worst", "grade"), [(0.0, None), (0.1, None), (0.1001, "Low"), (0.3, "Low"), (0.3001, "High"), (1.0, "High")]
+)
+def test_drift_is_low_above_one_threshold_and_high_above_the_other_tg_07(worst: float, grade: str | None) -> None:
+    assert monitoring.severity({"a": 0.0, "b": worst}, notify_above=0.1, retrain_above=0.3) == grade
+
+
+def test_results_of_each_window_have_a_folder_of_their_own() -> None:
+    hour = datetime(2026, 11, 21, 9, tzinfo=UTC)
+
+    assert monitoring.results_folder("linnet-flights", hour) == "monitoring/linnet-flights/2026/11/21/09/"
+    folders = {monitoring.results_folder("e", hour + timedelta(minutes=5 * n)) for n in range(24)}
+    assert len(folders) == 24
+
+
+def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
+    found = {
+        "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "violations": [1, 2],
+        "severity": "High", "start": "a", "end": "b", "rows": 200,
+    }  # fmt: skip
+    text = monitoring.message("churn", found)
+
+    assert "income 0.50, age 0.20." in text["why"]
+    assert "city" not in text["why"]
+    assert text["what"].endswith("income, age")
+
+
+# --- onboarding --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["specs/Flights.yaml", "specs/flights.yml", "specs/a/b.yaml", "flights.yaml", "specs/.yaml", "specs/a--b.yaml"],
+)
+def test_only_a_models_own_file_is_a_spec(key: str) -> None:
+    with pytest.raises(BadInputError, match=r"^key: "):
+        onboarding.model_of_key(key)
+
+
+@given(st.from_regex(names.MODEL_PATTERN, fullmatch=True).filter(lambda n: len(n) <= 20))
+def test_every_name_that_the_model_may_have_has_a_file_and_legal_execution_names(name: str) -> None:
+    name = name.rstrip("\n")
+
+    assert onboarding.model_of_key(f"specs/{name}.yaml") == name
+    assert len(onboarding.execution(name, "off", "v" * 1024, "m" * 1024)) <= 80
+
+
+def test_one_version_is_one_execution_and_another_version_another() -> None:
+    same = {onboarding.execution("churn", "on", "v1") for _ in range(3)}
+
+    assert len(same | {onboarding.execution("churn", "on", "v2"), onboarding.execution("churn", "off", "v1")}) == 3
+
+
+def test_alarm_names_belong_to_their_model() -> None:
+    for name in onboarding.alarm_names("linnet", "churn-eu"):
+        assert names.model_of("linnet", name, ["churn", "churn-eu"]) == "churn-eu"
+
+
+def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
+    quality = {"window_minutes": 5, "retrain_windows": 2, "retrain_above": 0.4, "notify_above": 0.2}
+    spec = check_spec(flights.spec() | {"monitors": {"data_quality": quality}})
+    retrain, notice = onboarding.alarms("linnet", spec, "topic")
+
+    assert (retrain["Period"], retrain["EvaluationPeriods"], retrain["DatapointsToAlarm"]) == (300, 2, 2)
+    assert (retrain["Threshold"], notice["Threshold"]) == (0.4, 0.2)
+    assert "AlarmActions" not in retrain  # EventBridge hears of its state by itself (EB-03)
