@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from linnet.gateways import candidates
+from linnet.gateways import registry
 from linnet.handling import task
 
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take `{model, version, package_arn, approval_status, decided_by, comment, kind, at, correlation_id}`."""
-    return candidates.apply(
+    return registry.apply(
         model=event["model"],
         version=int(event["version"]),
         package_arn=event["package_arn"],

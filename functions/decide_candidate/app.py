@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from linnet.errors import BadInputError
-from linnet.gateways import candidates
+from linnet.gateways import registry
 from linnet.handling import listener, logger, task
 
 
@@ -23,6 +23,6 @@ def _decide(event: dict[str, Any], context: Any) -> dict[str, Any]:
     word = event.get("detail", event)
     if not isinstance(word, dict):
         raise BadInputError("detail", word, "decision_id, decision, decided_by, comment")
-    answer = candidates.decide(word, event.get("time") or datetime.now(UTC).isoformat(timespec="seconds"))
+    answer = registry.decide(word, event.get("time") or datetime.now(UTC).isoformat(timespec="seconds"))
     logger.info("decided", extra={"decision_id": answer["decision_id"], "state": answer["state"], "why": answer["why"]})
     return answer

@@ -26,9 +26,7 @@ def judge(
     """Compare the answers with the labels, write evaluation.json, and ask the gates."""
     wanted = spec["evaluation"]
     labels = read_scores(s3.read(where["labels_uri"], limit=ANSWER_BYTES), "labels")
-    answers = {
-        name: read_scores(s3.read(uri, limit=ANSWER_BYTES), name) for name, uri in where["predictions"].items()
-    }
+    answers = {name: read_scores(s3.read(uri, limit=ANSWER_BYTES), name) for name, uri in where["predictions"].items()}
     costs = {k: wanted[k] for k in ("false_positive_cost", "false_negative_cost")}
     document = evaluate(labels, answers["candidate"], **costs)
     metrics, champion = read_metrics(document), None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from linnet.gateways import candidates
+from linnet.gateways import registry
 from linnet.handling import task
 
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take a question with its task token; return `{decision_id, state}`, which only the logs see."""
-    return candidates.ask(event)
+    return registry.ask(event)

@@ -17,7 +17,9 @@ def main() -> int:
     """Return asl-validator's exit status, or 0 with a loud word where Node is missing."""
     npm, npx = shutil.which("npm"), shutil.which("npx")
     if not npm or not npx:
-        sys.stderr.write("asl-validator was NOT run: it needs Node's npm (apt-get install npm); statelint runs in the tests\n")
+        sys.stderr.write(
+            "asl-validator was NOT run: it needs Node's npm (apt-get install npm); statelint runs in the tests\n"
+        )
         return 0
     tools = ROOT / ".tools" / "asl"
     if not (tools / "node_modules" / ".bin" / "asl-validator").exists():
@@ -36,7 +38,10 @@ def main() -> int:
     if not arguments:
         return 0
     checked = subprocess.run(
-        [str(tools / "node_modules" / ".bin" / "asl-validator"), *arguments], capture_output=True, text=True, check=False
+        [str(tools / "node_modules" / ".bin" / "asl-validator"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if checked.returncode:
         sys.stderr.write(checked.stdout + checked.stderr)

@@ -15,9 +15,16 @@ ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 OURS = [{"Key": "project", "Value": "linnet"}]
 
 
+@pytest.fixture(autouse=True)
+def _stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation made one alarm (moto's CloudFormation needs packages that nothing else here does)."""
+    monkeypatch.setattr(teardown, "_stack_resources", lambda _: {"linnet-of-the-stack"})
+
+
 @pytest.fixture
 def made(world: World) -> World:  # noqa: F811
     """Return a world with things of this stack, of another stack, and of somebody who uses the same prefix."""
+    alarm(world, "linnet-of-the-stack", OURS)
     for name, tags in (("linnet-flights", OURS), ("linnet-by-hand", []), ("linnet2-flights", OURS)):
         world.sagemaker.create_model(ModelName=f"{name}-v1", ExecutionRoleArn=ROLE, Tags=tags)
         variant: Any = {
@@ -28,11 +35,15 @@ def made(world: World) -> World:  # noqa: F811
             EndpointConfigName=f"{name}-v1-f1", ProductionVariants=[variant], Tags=tags
         )  # fmt: skip
         world.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-v1-f1", Tags=tags)
-        world.cloudwatch.put_metric_alarm(
-            AlarmName=f"{name}-drift", Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, Threshold=1,
-            Statistic="Maximum", ComparisonOperator="GreaterThanThreshold", Tags=tags,
-        )  # fmt: skip
+        alarm(world, f"{name}-drift", tags)
     return world
+
+
+def alarm(world: World, name: str, tags: Any) -> None:  # noqa: F811
+    world.cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, Threshold=1,
+        Statistic="Maximum", ComparisonOperator="GreaterThanThreshold", Tags=tags,
+    )  # fmt: skip
 
 
 def left(world: World) -> dict[str, list[str]]:  # noqa: F811
@@ -87,7 +98,7 @@ def test_yes_deletes_ours_in_order_and_leaves_the_rest(made: World) -> None:
         "endpoints": names,
         "configs": [f"{n}-v1-f1" for n in names],
         "models": [f"{n}-v1" for n in names],
-        "alarms": [f"{n}-drift" for n in names],
+        "alarms": ["linnet-by-hand-drift", "linnet-of-the-stack", "linnet2-flights-drift"],
     }
     assert teardown.main(["--stack", "linnet", "--yes"]) == 0
 

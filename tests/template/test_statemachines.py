@@ -13,7 +13,7 @@ import pytest
 
 from tests.template.conftest import ROOT, load, machines, states, substitutions
 
-HANDLER_ERRORS = {"BadInputError", "NotFoundError", "BusyError", "ConflictError", "UnknownOutcomeError"}
+HANDLER_ERRORS = {"BadInputError", "DataError", "NotFoundError", "BusyError", "ConflictError", "UnknownOutcomeError"}
 AWS_ERRORS = re.compile(
     r"^(States\.(ALL|Timeout|TaskFailed|HeartbeatTimeout|Permissions|Runtime|DataLimitExceeded|QueryEvaluationError)"
     r"|Lambda\.(ServiceException|AWSLambdaException|SdkClientException|TooManyRequestsException"
@@ -99,7 +99,10 @@ def test_what_is_used_was_assigned_and_what_is_assigned_is_used(path: Path) -> N
         text = json.dumps(scope)
         assigned = {name for _, s in states(scope) for name in s.get("Assign", {})}
         assigned |= {
-            name for _, s in states(scope) for c in [*s.get("Catch", []), *s.get("Choices", [])] for name in c.get("Assign", {})
+            name
+            for _, s in states(scope)
+            for c in [*s.get("Catch", []), *s.get("Choices", [])]
+            for name in c.get("Assign", {})
         }
         bound = set(re.findall(r"function\(([^)]*)\)", text))
         parameters = {p.strip().removeprefix("$") for group in bound for p in group.split(",")}

@@ -185,9 +185,7 @@ def test_the_weekly_retraining_rule_has_the_seeds_expression_eb_04(source: dict[
 
 def test_every_function_folder_is_deployed_and_every_deployed_function_has_a_folder(source: dict[str, Any]) -> None:
     deployed = [
-        r["Properties"]["CodeUri"]
-        for r in source["Resources"].values()
-        if r["Type"] == "AWS::Serverless::Function"
+        r["Properties"]["CodeUri"] for r in source["Resources"].values() if r["Type"] == "AWS::Serverless::Function"
     ]
     folders = [f"functions/{p.parent.name}" for p in (ROOT / "functions").glob("*/app.py")]
 
@@ -216,12 +214,7 @@ def test_nothing_deployed_knows_of_the_laptop() -> None:
         for p in Path(ROOT / room).rglob("*")
         if p.suffix in (".py", ".json")
     ]
-    knowing = [
-        (p.name, word)
-        for p in deployed
-        for word in words
-        if word in p.read_text().replace("locale.", "")
-    ]
+    knowing = [(p.name, word) for p in deployed for word in words if word in p.read_text().replace("locale.", "")]
 
     assert deployed
     assert knowing == []

@@ -123,7 +123,9 @@ def test_rg_04_a_decision_that_nobody_takes_expires_and_is_reported_not_silent(w
     assert package["ModelApprovalStatus"] == "PendingManualApproval"
 
 
-@pytest.mark.parametrize(("word", "status", "error"), [("approve", "SUCCEEDED", None), ("reject", "FAILED", "ModelRejected")])
+@pytest.mark.parametrize(
+    ("word", "status", "error"), [("approve", "SUCCEEDED", None), ("reject", "FAILED", "ModelRejected")]
+)
 def test_rg_04_the_run_waits_without_the_slot_and_a_persons_word_resumes_it_once(
     world: World, word: str, status: str, error: str | None
 ) -> None:
@@ -151,7 +153,9 @@ def test_rg_04_the_run_waits_without_the_slot_and_a_persons_word_resumes_it_once
 
 def test_an_aborted_run_frees_its_slot_and_stops_its_job_f33(world: World) -> None:
     model = "aborted"
-    world.onboard(model, training={"hyperparameters": {"num_round": 20000, "max_depth": 8, "objective": "binary:logistic"}})
+    world.onboard(
+        model, training={"hyperparameters": {"num_round": 20000, "max_depth": 8, "objective": "binary:logistic"}}
+    )
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=6000, part=0))
     arn = world.execution("retrain", known, follow=False)["executionArn"]

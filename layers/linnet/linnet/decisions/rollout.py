@@ -45,7 +45,14 @@ def plan(
     count, sagemaker_model = int(endpoint["instance_count"]), names.sagemaker_model(stack, model, version)
     target = names.endpoint_config(stack, model, version, fence)
     if live is None:
-        return _plan("create", names.COLOURS[0], None, target, [_config(target, [(names.COLOURS[0], sagemaker_model, count, 1)])], count)
+        return _plan(
+            "create",
+            names.COLOURS[0],
+            None,
+            target,
+            [_config(target, [(names.COLOURS[0], sagemaker_model, count, 1)])],
+            count,
+        )
     if len(live["variants"]) != 1:
         raise ConflictError(
             f"the endpoint serves the variants {sorted(live['variants'])}: start rollback before another release"
@@ -63,8 +70,18 @@ def plan(
         ]
         # An update replaces every fleet: champion and champion again plus challenger, then both and the last one.
         peak = max(before + before + count, before + count + count)
-        return _plan("ladder", challenger, champion, target, configs, peak) | {"both": both, "steps": list(rollout["ladder"])}
-    found = _plan(strategy, champion, champion, target, [_config(target, [(champion, sagemaker_model, count, 1)])], before + max(count, before))
+        return _plan("ladder", challenger, champion, target, configs, peak) | {
+            "both": both,
+            "steps": list(rollout["ladder"]),
+        }
+    found = _plan(
+        strategy,
+        champion,
+        champion,
+        target,
+        [_config(target, [(champion, sagemaker_model, count, 1)])],
+        before + max(count, before),
+    )
     found["alarms"] = [f"{target}-{what}" for what in ("errors", "latency", "verdict")]
     found["deployment"] = deployment(rollout, found["alarms"])
     return found
@@ -123,7 +140,12 @@ def alarm_requests(
     config = {"Name": "EndpointConfigName", "Value": found["target"]}
     fleet = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": found["variant"]}, config]
     common = {"EvaluationPeriods": 1, "DatapointsToAlarm": 1, "TreatMissingData": "notBreaching"}
-    more = common | {"Namespace": "AWS/SageMaker", "Dimensions": fleet, "Period": 60, "ComparisonOperator": "GreaterThanThreshold"}
+    more = common | {
+        "Namespace": "AWS/SageMaker",
+        "Dimensions": fleet,
+        "Period": 60,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
     why = f"Takes the release of {found['target']} back. Missing data: no request came, which Linnet's verdict judges."
     return [
         more | {
@@ -224,7 +246,9 @@ def _arrived(
     if phase in ("creating", "entering"):
         return _answer("probe", now, "the new fleet is in service")
     if phase == "rolling":
-        return _answer("wait", _progress("watching", at, looks=now["looks"]), "all traffic is on the new fleet", LOOK_SECONDS)
+        return _answer(
+            "wait", _progress("watching", at, looks=now["looks"]), "all traffic is on the new fleet", LOOK_SECONDS
+        )
     if phase == "watching":
         return _watched(now, WATCH_SECONDS, verdict, _answer("conclude", now, verdict["why"]))
     if phase == "shifting":
@@ -251,7 +275,9 @@ def _watched(now: Progress, seconds: int, verdict: Mapping[str, Any], healthy: d
     return _answer("wait", now, verdict["why"], LOOK_SECONDS)
 
 
-def probed(found: Mapping[str, Any], progress: Mapping[str, Any], verdict: Mapping[str, Any], at: str) -> dict[str, Any]:
+def probed(
+    found: Mapping[str, Any], progress: Mapping[str, Any], verdict: Mapping[str, Any], at: str
+) -> dict[str, Any]:
     """Return what comes next after the probe: a first release is promoted by it, a ladder begins to climb."""
     if verdict["state"] != "healthy":
         return _answer("roll back", dict(progress) | {"condemned": verdict["why"]}, str(verdict["why"]))

@@ -78,7 +78,9 @@ def probe(failures: Sequence[str], latencies_ms: Sequence[float], health: Mappin
     So any failure is the new fleet's: unhealthy. Without a request it is unknown.
     """
     if failures:
-        return Verdict("unhealthy", f"{len(failures)} of {len(failures) + len(latencies_ms)} probes failed: {failures[0]}")
+        return Verdict(
+            "unhealthy", f"{len(failures)} of {len(failures) + len(latencies_ms)} probes failed: {failures[0]}"
+        )
     if not latencies_ms:
         return Verdict("unknown", "There were no rows to probe with")
     average = sum(latencies_ms) / len(latencies_ms)

@@ -188,7 +188,9 @@ def parse(kind: type[Event], event: Any) -> Event:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "event"
-        raise BadInputError(field, first["input"] if first["type"] != "missing" else "(missing)", first["msg"]) from None
+        raise BadInputError(
+            field, first["input"] if first["type"] != "missing" else "(missing)", first["msg"]
+        ) from None
 
 
 def json_size(value: Any) -> int:

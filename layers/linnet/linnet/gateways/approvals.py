@@ -52,7 +52,9 @@ def open_decision(
         "expires_at": _after(at, timeout_seconds), "correlation_id": correlation_id, "version": None, **(more or {}),
     }  # fmt: skip
     if not ledger.put_once(_pk(found), "decision", row | {"token": token}):
-        reopened = ledger.change(_pk(found), "decision", put={"token": token}, only_if="#state = :open", given={"open": "OPEN"})
+        reopened = ledger.change(
+            _pk(found), "decision", put={"token": token}, only_if="#state = :open", given={"open": "OPEN"}
+        )
         if reopened is None:
             _bring(dict(read(found)) | {"token": token})
         row = reopened or read(found)
@@ -109,7 +111,9 @@ def decide(decision: str, word: str, *, decided_by: str, comment: str, at: str) 
         row = _bring(row)
     _show(row)
     if row["state"] in _STATUS:
-        ledger.append(f"model/{row['model']}", "decision", str(row["decided_at"]), _public(row), key=f"{decision}#decided")
+        ledger.append(
+            f"model/{row['model']}", "decision", str(row["decided_at"]), _public(row), key=f"{decision}#decided"
+        )
     heard = bool(row.get("applied"))
     return _public(row) | {"accepted": mine and heard, "why": _why(row, mine=mine, heard=heard)}
 

@@ -27,14 +27,18 @@ def arrived(event: S3Event) -> dict[str, Any]:
     model, folder, name = where
     signals.known(model, specs.models(), "model in key", found.key)
     if name == signals.MANIFEST:
-        return _close_by_manifest(model, folder, f"s3://{event.detail.bucket.name}/{found.key}", found.version_id, event.at)
+        return _close_by_manifest(
+            model, folder, f"s3://{event.detail.bucket.name}/{found.key}", found.version_id, event.at
+        )
     batch = _open_batch(model, folder, event.at)
     row = {
         "uri": f"s3://{event.detail.bucket.name}/{found.key}", "version": found.version_id, "size": found.size,
         "sequencer": found.sequencer,
     }  # fmt: skip
     _note_object(f"model/{model}/batch/{batch}", f"object#{found.key}", row)
-    ledger.change(f"model/{model}", f"batch#{batch}", put={"last": event.at}, only_if="#last < :at", given={"at": event.at})
+    ledger.change(
+        f"model/{model}", f"batch#{batch}", put={"last": event.at}, only_if="#last < :at", given={"at": event.at}
+    )
     _collect(model, batch)
     return {"batch": batch, "object": found.key}
 
@@ -63,7 +67,12 @@ def _open_batch(model: str, folder: str, at: str) -> str:
 def _collect(model: str, batch: str) -> None:
     """Start the machine that waits for the batch's quiet; its name makes it one."""
     name = f"{model}-batch-{names.digest(model, batch)}"
-    given = {"model": model, "batch": batch, "correlation_id": name, "quiet_seconds": specs.spec_of(model)["data"]["quiet_seconds"]}
+    given = {
+        "model": model,
+        "batch": batch,
+        "correlation_id": name,
+        "quiet_seconds": specs.spec_of(model)["data"]["quiet_seconds"],
+    }
     try:
         client("stepfunctions").start_execution(
             stateMachineArn=settings().intake_machine, name=name, input=json.dumps(given, sort_keys=True)
@@ -111,7 +120,9 @@ def _close_by_manifest(model: str, folder: str, uri: str, version: str, at: str)
             raise BadInputError(f"size of {entry.name}", found["ContentLength"], f"{entry.size}, as its manifest says")
         if (digest := s3.sha256(found_uri, held or None)) != entry.sha256:
             raise BadInputError(f"sha256 of {entry.name}", digest, f"{entry.sha256}, as its manifest says")
-        listed.append({"uri": found_uri, "version": held, "size": entry.size, "sha256": entry.sha256, "rows": entry.rows})
+        listed.append(
+            {"uri": found_uri, "version": held, "size": entry.size, "sha256": entry.sha256, "rows": entry.rows}
+        )
     batch = _batch_of_list(model, folder, names.digest(listed), at)
     return {"batch": batch} | _close(model, batch, listed, at)
 
@@ -137,7 +148,9 @@ def _close(model: str, batch: str, listed: list[dict[str, Any]], at: str) -> dic
         "state": "closed", "closed_at": at, "list_uri": uri, "objects": len(listed), "digest": digest,
         "bytes": sum(o["size"] for o in listed),
     }  # fmt: skip
-    changed = ledger.change(f"model/{model}", f"batch#{batch}", put=closed, only_if="#state = :open", given={"open": "open"})
+    changed = ledger.change(
+        f"model/{model}", f"batch#{batch}", put=closed, only_if="#state = :open", given={"open": "open"}
+    )
     if changed:
         ledger.append(f"model/{model}", "batch", at, {"batch": batch} | closed, key=digest + batch)
     # Also for a batch that was closed before: a crash after closing must not lose its signal; the id makes it one.
@@ -157,7 +170,10 @@ def for_run(model: str, window: int) -> list[dict[str, Any]]:
 
 def judge(model: str, accepted: list[str], refused: Mapping[str, str], at: str) -> None:
     """Mark batches as accepted or refused (with the reason); a judged batch keeps its first judgement."""
-    for batch, state, why in [*((b, "accepted", "") for b in accepted), *((b, "refused", w) for b, w in refused.items())]:
+    for batch, state, why in [
+        *((b, "accepted", "") for b in accepted),
+        *((b, "refused", w) for b, w in refused.items()),
+    ]:
         ledger.change(
             f"model/{model}", f"batch#{batch}", put={"state": state, "why": why, "judged_at": at},
             only_if="#state = :closed", given={"closed": "closed"},

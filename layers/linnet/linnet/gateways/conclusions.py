@@ -76,7 +76,11 @@ def _check_serving(live: Mapping[str, Any] | None, config: str, variant: str | N
         raise ConflictError(f"the endpoint serves {seen}; expected was {config}, InService")
     if variant is not None and (list(live["weights"]) != [variant] or live["weights"][variant] <= 0):
         raise ConflictError(f"the endpoint's weights are {live['weights']}; expected was {variant} alone")
-    short = {name: live["current_counts"][name] for name, count in live["counts"].items() if live["current_counts"][name] < count}
+    short = {
+        name: live["current_counts"][name]
+        for name, count in live["counts"].items()
+        if live["current_counts"][name] < count
+    }
     if short:
         raise ConflictError(f"instances are missing: {short} of {live['counts']}")
 

@@ -30,5 +30,5 @@ def ended(event: ExecutionEvent) -> dict[str, Any]:
         done["run"] = runs.close(
             model, str(slot["run"]), detail.name, event.at, _OUTCOME[detail.status], why, correlation_id=detail.name
         )
-    done["lease"] = releases.abandon(model, detail.name, event.at, why)
+    done["lease"] = releases.abandon(detail.execution_arn, detail.name, json.loads(detail.input or "{}"), event.at)
     return done

@@ -33,7 +33,9 @@ def take(endpoint: str, *, owner: str, at: str, handed: Mapping[str, Any] | None
         row = ledger.change(_pk(endpoint), "lease", put=put, add={"fence": 1}, only_if="attribute_not_exists(#owner)")
     held = row or ledger.read(_pk(endpoint), "lease") or {}
     if before is not None and (held.get("owner"), held.get("fence")) != (owner, before["fence"]):
-        raise ConflictError(f"fence {before['fence']} of {endpoint} is over: the lease went on to {held.get('owner', 'nobody')}")
+        raise ConflictError(
+            f"fence {before['fence']} of {endpoint} is over: the lease went on to {held.get('owner', 'nobody')}"
+        )
     if held.get("owner") != owner:
         if "owner" not in held:
             raise BusyError(f"the lease of {endpoint} was freed just now")
@@ -68,7 +70,9 @@ def require(endpoint: str, *, owner: str, fence: int) -> None:
     """
     held = ledger.read(_pk(endpoint), "lease") or {}
     if (held.get("owner"), held.get("fence")) != (owner, fence):
-        raise ConflictError(f"fence {fence} of {endpoint} is over: {held.get('owner', 'nobody')} holds {held.get('fence')}")
+        raise ConflictError(
+            f"fence {fence} of {endpoint} is over: {held.get('owner', 'nobody')} holds {held.get('fence')}"
+        )
 
 
 def held_by(endpoint: str, owner: str) -> int | None:

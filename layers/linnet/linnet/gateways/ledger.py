@@ -89,7 +89,7 @@ def put_once(pk: str, sk: str, row: Mapping[str, Any]) -> bool:
     return True
 
 
-def change(  # noqa: PLR0913 - the parts of one conditional update
+def change(
     pk: str,
     sk: str,
     *,

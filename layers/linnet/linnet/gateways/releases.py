@@ -267,9 +267,7 @@ def _config_request(
     return request
 
 
-def start(
-    model: str, *, owner: str, fence: int, at: str, progress: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def start(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Make the release's next change to the endpoint, or adopt it when it was made; return `{progress, wait}`.
 
     Without `progress` it is the first change, with one the ladder's last update.
@@ -290,7 +288,9 @@ def start(
             return answer
         raise BusyError(f"the endpoint {endpoint} is {live['status']}")
     if target is not None and (live is None) != (plan["strategy"] == "create"):
-        raise ConflictError(f"the endpoint {endpoint} {'is gone' if live is None else 'appeared'} since the plan was made")
+        raise ConflictError(
+            f"the endpoint {endpoint} {'is gone' if live is None else 'appeared'} since the plan was made"
+        )
     if progress:
         scaling.hand_over(endpoint, str(plan["champion_variant"]), str(plan["variant"]))
     leases.require(endpoint, owner=owner, fence=fence)

@@ -115,7 +115,7 @@ def _nothing(model: str, run: str, why: str, correlation_id: str) -> dict[str, A
     return {"proceed": False, "why": why, "model": model, "run": run, "correlation_id": correlation_id}
 
 
-def _begin(  # noqa: PLR0913 - what a run begins with
+def _begin(
     model: str, spec: dict[str, Any], run: str, execution: str, at: str, reasons: list[Signal],
     found: list[dict[str, Any]], snapshot: str, correlation_id: str,
 ) -> dict[str, Any]:  # fmt: skip
@@ -151,7 +151,7 @@ def free(model: str, execution: str, at: str, *, judged: bool, snapshot: str = "
     return freed is not None
 
 
-def close(  # noqa: PLR0913 - what the end of a run says
+def close(
     model: str, run: str, execution: str, at: str, outcome: str, why: str, *, correlation_id: str, proof: str = ""
 ) -> dict[str, Any]:
     """End a run: its row, the history, the slot, one message (NO-01). Repeating it changes nothing.
@@ -166,7 +166,13 @@ def close(  # noqa: PLR0913 - what the end of a run says
         f"model/{model}", f"run#{run}", put={"state": outcome, "why": why, "ended": at},
         only_if="#state = :running OR #state = :registered", given={"running": "running", "registered": "registered"},
     )  # fmt: skip
-    entry = {"run": run, "outcome": outcome, "why": why, "trigger": row.get("trigger"), "correlation_id": correlation_id}
+    entry = {
+        "run": run,
+        "outcome": outcome,
+        "why": why,
+        "trigger": row.get("trigger"),
+        "correlation_id": correlation_id,
+    }
     new = ledger.append(f"model/{model}", "run-ended", at, entry, key=run)
     free(model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")))
     if new:

@@ -101,7 +101,7 @@ def _check_package(row: Mapping[str, Any]) -> None:
         raise BadInputError("package", "Rejected", "a package that the registry has not rejected (RG-02)")
 
 
-def apply(  # noqa: PLR0913 - a decision is who, what, about what, when and why
+def apply(
     *, model: str, version: int, package_arn: str, approval_status: str, decided_by: str, comment: str, kind: str,
     at: str, correlation_id: str,
 ) -> dict[str, Any]:  # fmt: skip
@@ -126,10 +126,18 @@ def apply(  # noqa: PLR0913 - a decision is who, what, about what, when and why
             approvals.expire(decision, at=at)
     elif now != approval_status:
         _check_transition(model, version, now, approval_status, str(found.get("ModelPackageStatus")))
-        sagemaker.approve(package_arn, approval_status, f"{approval_status} by {decided_by} ({kind}) at {at}: {comment}")
+        sagemaker.approve(
+            package_arn, approval_status, f"{approval_status} by {decided_by} ({kind}) at {at}: {comment}"
+        )
     if asked and approval_status != "Expired":
         approvals.applied(decision)
-    said = {"status": approval_status, "decided_by": decided_by, "decided_at": at, "comment": comment, "decided_how": kind}
+    said = {
+        "status": approval_status,
+        "decided_by": decided_by,
+        "decided_at": at,
+        "comment": comment,
+        "decided_how": kind,
+    }
     ledger.change(
         f"model/{model}", f"candidate#{version:06d}", put=said,
         only_if="attribute_exists(pk) AND (attribute_not_exists(#decided_at) OR #status <> :status)",
@@ -157,7 +165,11 @@ def _check_transition(model: str, version: int, now: str, wanted: str, status: s
         return
     if status != "Completed":
         raise ConflictError(f"version {version} is {status} in the registry, not Completed")
-    newer = [row["version"] for row in ledger.query(f"model/{model}", "candidate#") if row["version"] > version and row.get("status") == "Approved"]
+    newer = [
+        row["version"]
+        for row in ledger.query(f"model/{model}", "candidate#")
+        if row["version"] > version and row.get("status") == "Approved"
+    ]
     champion = ledger.read(f"model/{model}", "champion") or {}
     newer += [champion["version"]] if champion.get("version", 0) > version else []
     if newer:
@@ -173,7 +185,9 @@ def observe(detail: PackageDetail, event_id: str, at: str) -> str:
     if detail.updated_fields is not None and "ModelApprovalStatus" not in detail.updated_fields:
         return f"ignored: only {', '.join(detail.updated_fields)} changed"
     known = [str(row["model"]) for row in ledger.query("models")]
-    model = next((name for name in known if names.base(settings().stack, name) == detail.model_package_group_name), None)
+    model = next(
+        (name for name in known if names.base(settings().stack, name) == detail.model_package_group_name), None
+    )
     if model is None:
         return f"ignored: {detail.model_package_group_name or 'no group'} belongs to no onboarded model"
     arn = detail.model_package_arn
@@ -206,7 +220,14 @@ def _transition(
 ) -> dict[str, Any]:
     """Enter the registry's status into the candidate's row, once a change; register a candidate from outside."""
     sk = f"candidate#{version:06d}"
-    outside = {"version": version, "package_arn": arn, "origin": "registry", "run": "", "correlation_id": event_id, "at": at}
+    outside = {
+        "version": version,
+        "package_arn": arn,
+        "origin": "registry",
+        "run": "",
+        "correlation_id": event_id,
+        "at": at,
+    }
     ledger.put_once(f"model/{model}", sk, outside)
     put = {"registry": status, "status": status, "registry_at": at}
     changed = ledger.change(
@@ -227,7 +248,9 @@ def _rejected(model: str, version: int, row: Mapping[str, Any], at: str) -> str:
     if champion.get("version") != version:
         return f"noted: version {version} is rejected"
     key = f"rejected-live#{version}#{row.get('approvals', 0)}"
-    if ledger.append(f"model/{model}", "finding", at, {"kind": "rejected while it serves", "version": version}, key=key):
+    if ledger.append(
+        f"model/{model}", "finding", at, {"kind": "rejected while it serves", "version": version}, key=key
+    ):
         notifications.notify(
             "attention",
             model=model,
