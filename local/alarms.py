@@ -14,7 +14,7 @@ from typing import Any
 
 # CloudWatch looks further back than EvaluationPeriods, so that a late datapoint is not taken for a missing one.
 _EXTRA_PERIODS = 2
-_COMPARE: Mapping[str, tuple[Callable[[float, float], bool], str, str]] = {
+COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str, str]] = {
     "GreaterThanOrEqualToThreshold": (operator.ge, "greater than or equal to", "was not greater than or equal to"),
     "GreaterThanThreshold": (operator.gt, "greater than", "was not greater than"),
     "LessThanThreshold": (operator.lt, "less than", "was not less than"),
@@ -46,7 +46,7 @@ def judge(alarm: Mapping[str, Any], datapoints: Sequence[Datapoint], now: float)
     """Return what the datapoints of the alarm's range (`period_starts`) say; None when the state is to be retained."""
     periods = int(alarm.get("EvaluationPeriods", 1))
     needed = int(alarm.get("DatapointsToAlarm") or periods)
-    compare, _, _ = _COMPARE[alarm["ComparisonOperator"]]
+    compare, _, _ = COMPARISONS[alarm["ComparisonOperator"]]
     recent = list(datapoints)[-periods:]
     breaching = [point for point in recent if compare(point[1], float(alarm["Threshold"]))]
     missing = periods - len(recent)
@@ -76,7 +76,7 @@ def _reason(
     if state == "INSUFFICIENT_DATA":
         return f"Insufficient Data: {missing} datapoint{'s were' if missing > 1 else ' was'} unknown."
     shown = list(breaching if state == "ALARM" else recent)
-    _, word, not_word = _COMPARE[alarm["ComparisonOperator"]]
+    _, word, not_word = COMPARISONS[alarm["ComparisonOperator"]]
     threshold = float(alarm["Threshold"])
     if not shown:
         treated = {"notBreaching": "NonBreaching", "breaching": "Breaching"}[alarm["TreatMissingData"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from local import alarms
 from local.clock import WallClock
 from local.patches.tools import background, scope
 
+_LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.25
 
 
@@ -46,7 +48,7 @@ def alarm_evaluation(clock: WallClock) -> None:
     seen: dict[str, tuple[int, float]] = {}
 
     def evaluate(alarm: dict[str, Any]) -> None:
-        if not alarm.get("MetricName") or alarm.get("ComparisonOperator") not in alarms._COMPARE:
+        if not alarm.get("MetricName") or alarm.get("ComparisonOperator") not in alarms.COMPARISONS:
             return
         dimensions = cloudwatch._dims_key({item["Name"]: item["Value"] for item in alarm.get("Dimensions") or []})
         points = list(cloudwatch._metrics.get((alarm["Namespace"], alarm["MetricName"], dimensions)) or [])
@@ -62,24 +64,28 @@ def alarm_evaluation(clock: WallClock) -> None:
             alarm["StateReason"] = judgement.reason
             alarm["StateReasonData"] = judgement.reason_data
             return
-        move(alarm, judgement.state, judgement.reason, judgement.reason_data)
-
-    def move(alarm: dict[str, Any], state: str, reason: str, data: str) -> None:
-        before = alarm["StateValue"]
-        alarm.update(StateValue=state, StateReason=reason, StateReasonData=data, StateUpdatedTimestamp=int(time.time()))
-        cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
-        cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
-        cloudwatch._evaluate_parent_alarms(alarm)
+        _move(alarm, judgement.state, judgement.reason, judgement.reason_data)
 
     def evaluate_all_accounts() -> None:
         for account, region in {key[:2] for key in list(cloudwatch._alarms._data)}:
             with scope(account, region):
                 for alarm in list(cloudwatch._alarms.values()):
-                    evaluate(alarm)
+                    try:
+                        evaluate(alarm)
+                    except Exception:  # one alarm's trouble must not blind the others
+                        _LOG.exception("the alarm %s could not be judged", alarm["AlarmName"])
 
     # Judged in one thread only: two that saw the same change would both tell of it.
     cloudwatch._evaluate_alarm = cloudwatch._evaluate_all_alarms = _leave_to_the_background
     background("alarms", max(_TICK_SECONDS, clock.real_seconds(10)), evaluate_all_accounts)
+
+
+def _move(alarm: dict[str, Any], state: str, reason: str, data: str) -> None:
+    before = alarm["StateValue"]
+    alarm.update(StateValue=state, StateReason=reason, StateReasonData=data, StateUpdatedTimestamp=int(time.time()))
+    cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
+    cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
+    cloudwatch._evaluate_parent_alarms(alarm)
 
 
 def _leave_to_the_background(*_: Any) -> None:

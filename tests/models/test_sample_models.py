@@ -169,7 +169,7 @@ def test_the_first_candidate_reaches_the_automatic_tier_and_summer_data_beats_it
 def test_a_broken_flights_model_loads_but_answers_no_request_of_the_spec(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(flights.broken_model())) as tar:
         tar.extractall(tmp_path, filter="data")
-    model = xgboost.Booster(model_file=str(tmp_path / "xgboost-model"))
+    model = xgboost.Booster(model_file=bytearray((tmp_path / "xgboost-model").read_bytes()))
     request = np.array([[float(v) for v in flights.requests(count=1)[0].split(",")]])
 
     with pytest.raises(xgboost.core.XGBoostError, match=r"shape mismatch|number of features|columns"):

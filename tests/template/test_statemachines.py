@@ -107,7 +107,7 @@ def test_what_is_used_was_assigned_and_what_is_assigned_is_used(path: Path) -> N
         bound = set(re.findall(r"function\(([^)]*)\)", text))
         parameters = {p.strip().removeprefix("$") for group in bound for p in group.split(",")}
         local = set(re.findall(r"\$(\w+)\s*:=", text))
-        used = {m for m in re.findall(r"(?<![\w$])\$([A-Za-z_]\w*)\b(?!\s*\()", text)} - {"states"}
+        used = set(re.findall(r"(?<![\w$])\$([A-Za-z_]\w*)\b(?!\s*\()", text)) - {"states"}
 
         assert used - assigned - parameters - local == set()
         assert assigned - used == set()

@@ -84,6 +84,8 @@ class Worker:
         """End the worker and remove its files."""
         self._closed = True
         self._end()
+        with self._lock:  # a request may just have been restarting it
+            self._end()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _exchange(self, body: bytes, content_type: str, accept: str, deadline: float) -> tuple[bytes, bytes]:
