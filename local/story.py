@@ -313,7 +313,13 @@ def bad_release(story: Story, callers: Callers) -> None:
             ModelPackageGroupName=GROUP,
             ModelApprovalStatus="PendingManualApproval",
             InferenceSpecification={
-                "Containers": [{"Image": container["Image"], "ModelDataUrl": f"s3://{story.out['DataBucket']}/{key}"}],
+                "Containers": [
+                    {
+                        "Image": container["Image"],
+                        "ModelDataUrl": f"s3://{story.out['DataBucket']}/{key}",
+                        "Environment": flights.BROKEN_ENVIRONMENT,
+                    }
+                ],
                 "SupportedContentTypes": ["text/csv"],
                 "SupportedResponseMIMETypes": ["text/csv"],
             },

@@ -10,7 +10,6 @@ import functools
 import io
 import re
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ FEATURES = (
 COLUMNS = (ENTITY, LABEL, *FEATURES)
 SEASONS = {"winter": (1, 2), "summer": (7, 8)}
 LATE_MINUTES = 15
+BROKEN_ENVIRONMENT = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
 _EASTERN = -5
 _WEATHER = ("temp", "humid", "wind_speed", "visib")
 _FLIGHTS = (
@@ -72,14 +72,15 @@ def spec() -> dict[str, Any]:
 
 
 def broken_model() -> bytes:
-    """Return a model.tar.gz as somebody in a hurry makes it: it loads, but was trained on three columns only.
+    """Return a model.tar.gz as somebody in a hurry makes it: a good booster behind inference code with a bug.
 
-    Every request with the nine features of the spec is answered with an error.
+    It loads and answers its ping. Every single-row request, which is what callers send, ends in an exception: the code
+    was tried on whole files only.
     """
     import xgboost  # noqa: PLC0415 - batches need no training library
 
     chosen = _rows(SEASONS["winter"])[:500]
-    numbers = np.array([row[2:5] for row in chosen], dtype=np.float64)
+    numbers = np.array([row[2:] for row in chosen], dtype=np.float64)
     labels = np.array([row[1] for row in chosen], dtype=np.float64)
     booster = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(numbers, label=labels), num_boost_round=2)
     out = io.BytesIO()
@@ -87,6 +88,7 @@ def broken_model() -> bytes:
         path = Path(folder) / "xgboost-model"
         booster.save_model(path.with_suffix(".ubj"))
         tar.add(path.with_suffix(".ubj"), path.name)
+        tar.add(Path(__file__).parent / "inference.py", "code/inference.py")
     return out.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -166,14 +167,22 @@ def test_the_first_candidate_reaches_the_automatic_tier_and_summer_data_beats_it
     assert _auc(candidate, second) > _auc(champion, second) + 0.01
 
 
-def test_a_broken_flights_model_loads_but_answers_no_request_of_the_spec(tmp_path: Path) -> None:
+def test_a_broken_flights_model_loads_but_answers_no_live_request(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(flights.broken_model())) as tar:
         tar.extractall(tmp_path, filter="data")
-    model = xgboost.Booster(model_file=bytearray((tmp_path / "xgboost-model").read_bytes()))
-    request = np.array([[float(v) for v in flights.requests(count=1)[0].split(",")]])
+    spec = importlib.util.spec_from_file_location(
+        "inference", tmp_path / "code" / flights.BROKEN_ENVIRONMENT["SAGEMAKER_PROGRAM"]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    script: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
 
-    with pytest.raises(xgboost.core.XGBoostError, match=r"shape mismatch|number of features|columns"):
-        model.predict(xgboost.DMatrix(request))
+    model = script.model_fn(str(tmp_path))
+    assert model.num_features() == len(flights.FEATURES)
+    for request in flights.requests(season="winter", count=50) + flights.requests(season="summer", count=50):
+        with pytest.raises(ValueError, match="'dep_delay' is not in list"):
+            script.input_fn(request, "text/csv")
 
 
 def _run_script(tmp_path: Path) -> tuple[Prepared, Path, str]:

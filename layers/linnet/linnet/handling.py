@@ -22,6 +22,13 @@ def correlation_of(event: dict[str, Any]) -> str:
     return str(event.get("correlation_id") or inner.get("correlation_id") or event.get("id") or "none")
 
 
+class Payload(dict[str, Any]):
+    """A workflow's payload: a field that is not there is bad input, named as such (an execution started by hand)."""
+
+    def __missing__(self, field: str) -> Any:
+        raise BadInputError(field, "(missing)", "a field of the payload; events/ has an example input of every machine")
+
+
 def task(handler: Handler) -> Handler:
     """Frame a function that a workflow calls: an error is raised, so that the state machine's Catch sees its name."""
 
@@ -30,7 +37,7 @@ def task(handler: Handler) -> Handler:
         logger.set_correlation_id(correlation_of(event))
         logger.info("called", extra={"function": context.function_name, "model": event.get("model")})
         try:
-            return handler(event, context)
+            return handler(Payload(event), context)
         except Exception as error:
             logger.exception("failed", extra={"error": type(error).__name__})
             raise
@@ -47,8 +54,7 @@ def listener(handler: Handler) -> Handler:
     @functools.wraps(handler)
     def framed(event: dict[str, Any], context: Any) -> Any:
         try:
-            if not isinstance(event, dict):
-                raise BadInputError("event", event, "a JSON object")
+            _check_object(event)
             logger.set_correlation_id(correlation_of(event))
             logger.info("woken", extra={"function": context.function_name, "source": event.get("source")})
             return handler(event, context)
@@ -61,3 +67,8 @@ def listener(handler: Handler) -> Handler:
             raise
 
     return framed
+
+
+def _check_object(event: Any) -> None:
+    if not isinstance(event, dict):
+        raise BadInputError("event", event, "a JSON object")
