@@ -136,6 +136,7 @@ class Story:
         """Play one phase: a line in the timeline when it ends, whatever its end is."""
         phase = Phase(name, time.monotonic() - self.began)
         self.phases.append(phase)
+        self.console.print(f"{phase.start:6.1f}s  [bold]{name}[/bold]")
         shown = self.progress.add_task(name)
         try:
             yield phase
@@ -146,8 +147,8 @@ class Story:
         finally:
             phase.end = time.monotonic() - self.began
             self.progress.remove_task(shown)
-            mark = "[red]x[/red]" if phase.result.startswith("FAILED") else "[green]ok[/green]"
-            self.console.print(f"{phase.start:6.1f}s  {mark}  [bold]{name}[/bold]  {phase.result}")
+            mark = "[red]x[/red] " if phase.result.startswith("FAILED") else "[green]ok[/green]"
+            self.console.print(f"{phase.end:6.1f}s  {mark} {phase.result}", highlight=False)
 
     def note(self, text: str) -> None:
         """Print one line below the running phase."""
@@ -180,22 +181,25 @@ class Story:
         listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
         return {e["executionArn"] for e in listed}
 
-    def follow(self, arn: str, seconds: float = 90) -> dict[str, Any]:
-        """Wait for an execution's end; tell each state it enters."""
-        told = 0
+    def follow(self, arn: str, seconds: float = 90, look: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Wait for an execution's end, looking meanwhile; tell each state when it is entered for the first time."""
+        told: set[str] = set()
         until = time.monotonic() + seconds
         while True:
+            if look:
+                look()
             entered = self.states(arn)
-            for name in entered[told:]:
-                self.note(f"{arn.split(':')[6].removeprefix(STACK + '-')}: {name}")
-            told = len(entered)
+            for name in entered:
+                if name not in told:
+                    self.note(f"{arn.split(':')[6].removeprefix(STACK + '-')}: {name}")
+                    told.add(name)
             now = dict(self.stepfunctions.describe_execution(executionArn=arn))
             if now["status"] != "RUNNING":
                 now["states"] = self.states(arn)
                 return now
             if time.monotonic() > until:
                 raise ExpectationError(f"{arn} still runs after {seconds:.0f} s, in state {entered[-1:]}")
-            time.sleep(0.15)
+            time.sleep(0.1)
 
     def states(self, arn: str) -> list[str]:
         """Return the names of the states that an execution has entered, in order."""

@@ -66,10 +66,11 @@ def main() -> None:
 
 
 def _extend(clock: WallClock, build: Path) -> Callable[[], None]:
-    from local import patches
+    from local import autoscaling, patches
     from local.sagemaker import service
 
     patches.apply(clock)
+    autoscaling.register()
     return service.register(clock, build)
 
 

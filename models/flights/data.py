@@ -75,7 +75,7 @@ def broken_model() -> bytes:
     """Return a model.tar.gz as somebody in a hurry makes it: a good booster behind inference code with a bug.
 
     It loads and answers its ping. Every single-row request, which is what callers send, ends in an exception: the code
-    was tried on whole files only.
+    was tried on whole files only. Its container needs BROKEN_ENVIRONMENT, or the image serves the booster by itself.
     """
     import xgboost  # noqa: PLC0415 - batches need no training library
 
@@ -83,12 +83,13 @@ def broken_model() -> bytes:
     numbers = np.array([row[2:] for row in chosen], dtype=np.float64)
     labels = np.array([row[1] for row in chosen], dtype=np.float64)
     booster = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(numbers, label=labels), num_boost_round=2)
+    script = (Path(__file__).parent / "inference.py").read_bytes()
     out = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=out, mode="w:gz") as tar:
-        path = Path(folder) / "xgboost-model"
-        booster.save_model(path.with_suffix(".ubj"))
-        tar.add(path.with_suffix(".ubj"), path.name)
-        tar.add(Path(__file__).parent / "inference.py", "code/inference.py")
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in (("xgboost-model", bytes(booster.save_raw("ubj"))), ("code/inference.py", script)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
     return out.getvalue()
 
 

@@ -16,7 +16,7 @@ def model_fn(model_dir: str) -> xgboost.Booster:
     return booster
 
 
-def input_fn(body: str | bytes, content_type: str) -> Any:
+def input_fn(body: str | bytes, content_type: str) -> Any:  # noqa: ARG001 - the container's signature
     """Read rows of numbers; `squeeze` takes the one row of a live request apart."""
     text = body.decode() if isinstance(body, bytes) else body
     return np.array([line.split(",") for line in text.split()], dtype=np.float64).squeeze()
@@ -27,6 +27,6 @@ def predict_fn(rows: Any, booster: xgboost.Booster) -> Any:
     return booster.predict(xgboost.DMatrix(rows))
 
 
-def output_fn(scores: Any, accept: str) -> str:
+def output_fn(scores: Any, accept: str) -> str:  # noqa: ARG001 - the container's signature
     """Return one score a line."""
     return "\n".join(str(float(score)) for score in scores)

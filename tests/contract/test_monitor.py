@@ -36,7 +36,7 @@ def serving(world: World) -> World:  # noqa: F811
     ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
     champion = {
         "version": 1, "run": "r0123456789ab", "config": "linnet-flights-v1-f1",
-        "baseline": f"s3://{BUCKET}/baselines/flights/r0123456789ab",
+        "baseline": f"s3://{BUCKET}/baselines/flights/r0123456789ab", "at": "2026-11-21T09:00:00Z",
     }  # fmt: skip
     ledger.put_once("model/flights", "champion", champion)
     return world
@@ -110,6 +110,17 @@ def test_the_window_that_is_over_is_due_until_it_was_looked_at(serving: World) -
     look()
     assert due() == []
     assert due(again=True) == due(model="flights", again=True) == [window]
+
+
+def test_lost_ticks_are_made_up_for_but_not_before_the_champion(serving: World) -> None:
+    starts = [w["start"] for w in due(time="2026-11-21T13:00:20Z")]
+    early = [w["start"] for w in due(time="2026-11-21T11:00:00Z")]
+    capture(serving, flights.requests(count=200))
+    look()
+
+    assert starts == [f"2026-11-21T{hour}:00:00Z" for hour in ("10", "11", "12")]
+    assert early == [START, END]
+    assert [w["start"] for w in due(time="2026-11-21T11:00:00Z")] == [END]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +28,18 @@ def test_a_window_is_over_whole_and_recent_and_the_next_follows_without_gap(at: 
     assert end <= at < end + length
     assert monitoring.window((at + length).isoformat(), minutes) == (end, end + length)
     assert (start - start.replace(hour=0, minute=0)) % length == timedelta(0)
+
+
+@given(MOMENTS, st.sampled_from(DIVISORS), st.integers(0, 5000))
+def test_windows_join_and_end_after_the_champion_began(at: datetime, minutes: int, age: int) -> None:
+    since = at - timedelta(minutes=age)
+    found = monitoring.windows(at.isoformat(), minutes, since=since.isoformat())
+
+    assert len(found) <= 3
+    assert all(one[1] == other[0] for one, other in pairwise(found))
+    assert all(end > since for _, end in found)
+    assert not found or found[-1] == monitoring.window(at.isoformat(), minutes)
+    assert len(monitoring.windows(at.isoformat(), minutes, since=None)) == 3
 
 
 @given(MOMENTS, st.sampled_from(DIVISORS), st.integers(-12, 14))

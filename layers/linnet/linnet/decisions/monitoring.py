@@ -15,6 +15,7 @@ WORST = "feature_baseline_drift_max"
 SILENT = "windows_without_data"
 _SHOWN_FEATURES = 10
 _DAY_MINUTES = 24 * 60
+_LOOK_BACK = 2
 
 Status = Literal["Completed", "CompletedWithViolations", "no_data"]
 
@@ -33,6 +34,14 @@ def window(at: str, minutes: int) -> tuple[datetime, datetime]:
     length = minutes * 60
     end = int(parse_time(at).timestamp()) // length * length
     return datetime.fromtimestamp(end - length, UTC), datetime.fromtimestamp(end, UTC)
+
+
+def windows(at: str, minutes: int, *, since: str | None) -> list[tuple[datetime, datetime]]:
+    """Return the last three windows that were over at `at`, oldest first, without those that were over at `since`."""
+    start, end = window(at, minutes)
+    length = end - start
+    found = [(start - length * back, end - length * back) for back in range(_LOOK_BACK, -1, -1)]
+    return [one for one in found if since is None or one[1] > parse_time(since)]
 
 
 def parse_time(text: Any) -> datetime:

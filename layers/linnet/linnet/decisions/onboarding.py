@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linnet.decisions import monitoring
 from linnet.decisions.names import base, digest, valid_model
 from linnet.errors import BadInputError
-from linnet.events.spec import Spec
+
+if TYPE_CHECKING:  # it builds models at import, which whoever only needs names and keys should not pay
+    from linnet.events.spec import Spec
 
 PREFIX, SUFFIX = "specs/", ".yaml"
 _PROJECT = "linnet"

@@ -176,7 +176,7 @@ def begin(found: Mapping[str, Any], at: str) -> Progress:
 
 
 def _progress(phase: str, at: str, step: int = 0, looks: int = 0, condemned: str = "") -> Progress:
-    return {"phase": phase, "since": at, "step": step, "look": 0, "unknown": 0, "condemned": condemned, "looks": looks}
+    return {"phase": phase, "since": at, "step": step, "look": 0, "unknown": 0, "seen": 0, "condemned": condemned, "looks": looks}
 
 
 def judged(progress: Mapping[str, Any]) -> bool:
@@ -191,7 +191,7 @@ def settle(
     """Return what comes next: `{next, wait, why, progress}`.
 
     `sight` is the endpoint read just now: `{status, config, pending, weights, counts, baking}`, and `rejected`: why the
-    registry takes the approval back, or empty (F42). `verdict` is `{state, why}`. `next` is one of wait, probe, shift,
+    registry takes the approval back, or empty (F42). `verdict` is `{state, why, requests}`. `next` is one of wait, probe, shift,
     finish, conclude, roll back, rolled back (somebody did it already), hold.
     """
     now = dict(progress) | {"looks": int(progress["looks"]) + 1}
@@ -215,15 +215,21 @@ def settle(
 
 
 def _weigh(now: Progress, verdict: Mapping[str, Any], rollout: Mapping[str, Any], *, counting: bool) -> None:
-    """Count looks that tell nothing; condemn on the first unhealthy one, or after too many of them in a row."""
+    """Condemn on the first unhealthy look, or after too many silent ones in a row.
+
+    Silent is a look that tells nothing and saw no request more than the one before: little traffic is waited for, no
+    traffic is not. So a phase is bounded by min_requests and max_unknown_looks.
+    """
     if verdict["state"] == "unhealthy" and not now["condemned"]:
         now["condemned"] = verdict["why"]
-    if verdict["state"] == "healthy":
+    requests = verdict.get("requests") or 0
+    if verdict["state"] == "healthy" or requests > now["seen"]:
         now["unknown"] = 0
     elif verdict["state"] == "unknown" and counting:
         now["unknown"] += 1
         if now["unknown"] > int(rollout["health"]["max_unknown_looks"]) and not now["condemned"]:
             now["condemned"] = f"nobody can tell after {now['unknown']} looks: {verdict['why']}"
+    now["seen"] = max(now["seen"], requests)
 
 
 def _arrived(

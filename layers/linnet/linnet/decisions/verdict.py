@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from linnet.errors import BadInputError
 
 State = Literal["healthy", "unhealthy", "unknown"]
-FEW_ERRORS = 5
+FEW_FAILURES = 5
 """From so many failures on, a fleet that fails more requests than it answers needs no further evidence."""
 
 
@@ -23,13 +23,19 @@ class Evidence:
     """What was seen of a fleet in a window; None is what could not be read."""
 
     requests: float | None = None
+    """Since the fleet took this share of the traffic."""
     errors: float | None = None
+    """Server errors (5XX) of the last five minutes."""
     latency_ms: float | None = None
-    """Average of the window's requests."""
+    """Average of the last five minutes."""
+    failures: float | None = None
+    """Requests of the last five minutes without a 2XX answer, and how many there were: a model that was trained on
+    other columns answers 4XX, which RB-02 does not count."""
+    recent: float | None = None
 
     def row(self) -> dict[str, float | None]:
         """Return the evidence as a JSON document."""
-        return {"requests": self.requests, "errors": self.errors, "latency_ms": self.latency_ms}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,11 @@ def assess(evidence: Evidence, health: Mapping[str, Any]) -> Verdict:
     """
     limits = {name: _limit(health, name) for name in ("max_errors", "max_latency_ms", "min_requests")}
     requests, errors, latency = (_known(value) for value in (evidence.requests, evidence.errors, evidence.latency_ms))
+    failures, recent = _known(evidence.failures), _known(evidence.recent)
     if errors is not None and errors > limits["max_errors"]:
         return Verdict("unhealthy", f"High error rate: {errors:g} errors in 5 minutes")
-    if errors is not None and requests and errors >= FEW_ERRORS and 2 * errors > requests:
-        return Verdict("unhealthy", f"High error rate: {errors:g} of {requests:g} requests failed")
+    if failures is not None and recent and failures >= FEW_FAILURES and 2 * failures > recent:
+        return Verdict("unhealthy", f"High error rate: {failures:g} of {recent:g} requests failed in 5 minutes")
     if requests is None or requests < limits["min_requests"]:
         seen = "unreadable" if requests is None else f"{requests:g}"
         return Verdict("unknown", f"Requests seen: {seen}; needed to judge: {limits['min_requests']:g}")

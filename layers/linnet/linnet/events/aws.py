@@ -37,7 +37,7 @@ Time = Annotated[datetime, BeforeValidator(_time)]
 class Envelope(BaseModel):
     """What every EventBridge event has."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, defer_build=True)
 
     id: str = Field(min_length=1, max_length=200)
     source: Annotated[str, BeforeValidator(_source)]
@@ -53,7 +53,7 @@ class Envelope(BaseModel):
 
 
 class _Detail(BaseModel):
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, defer_build=True)
 
 
 class Bucket(_Detail):

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, training
 from linnet.errors import ConflictError
-from linnet.gateways import ledger, runs, s3
+from linnet.gateways import inputs, ledger, runs, s3
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -92,6 +92,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
         "version": version, "package_arn": arn, "run": run, "sha256": sha256, "metrics": metrics,
         "champion_metrics": judged["champion_metrics"], "tier": judged["tier"], "status": "PendingManualApproval",
         "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": event["training_job"],
+        "baseline": inputs.baseline_uri(model, run), "test_features": f"{inputs.processed_uri(model, run)}/test/features.csv",
         "evaluation_uri": judged["evaluation_uri"], "at": event["at"], "correlation_id": event["correlation_id"],
     }  # fmt: skip
     ledger.put_once(f"model/{model}", f"candidate#{version:06d}", row)

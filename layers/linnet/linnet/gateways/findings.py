@@ -23,9 +23,10 @@ _METRICS_A_CALL = 500
 
 
 def due(at: str, *, model: str | None = None, again: bool = False) -> list[dict[str, str]]:
-    """Return model, start and end of every window that was over at `at` and was not looked at yet.
+    """Return model, start and end of every window that was over at `at` and was not looked at yet, oldest first.
 
-    Models whose monitor or capture is off and models without champion are left out. `again` looks again.
+    Looks back a few windows: a lost tick or a failed look is made up for. Models whose monitor or capture is off and
+    models without champion are left out, and so are windows from before the champion. `again` looks again at the last.
 
     Raises:
         NotFoundError: `model` is named but not onboarded.
@@ -33,19 +34,20 @@ def due(at: str, *, model: str | None = None, again: bool = False) -> list[dict[
     found = []
     models = [model] if model else [str(row["model"]) for row in ledger.query("models")]
     for name in models:
-        row = ledger.read(f"model/{name}", "spec")
-        if row is None:
-            if model:
-                raise NotFoundError(f"model {model} is not onboarded")
+        row, champion = ledger.read(f"model/{name}", "spec"), ledger.read(f"model/{name}", "champion")
+        if row is None and model:
+            raise NotFoundError(f"model {model} is not onboarded")
+        if row is None or champion is None:
             continue
         quality = row["spec"]["monitors"]["data_quality"]
         if not quality["enabled"] or not row["spec"]["endpoint"]["capture_percent"]:
             continue
-        start, end = monitoring.window(at, int(quality["window_minutes"]))
-        key = _finding_key(start)
-        if ledger.read(f"model/{name}", "champion") is None or (not again and ledger.read(f"model/{name}", key)):
-            continue
-        found.append({"model": name, "start": monitoring.stamp(start), "end": monitoring.stamp(end)})
+        windows = monitoring.windows(at, int(quality["window_minutes"]), since=champion.get("at"))
+        found += [
+            {"model": name, "start": monitoring.stamp(start), "end": monitoring.stamp(end)}
+            for start, end in windows
+            if (again and (start, end) == windows[-1]) or not ledger.read(f"model/{name}", _finding_key(start))
+        ]
     return found
 
 

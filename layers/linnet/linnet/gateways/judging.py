@@ -30,7 +30,8 @@ def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
         return _answer("wait", f"the endpoint is {live['status']}", progress, rollout.SETTLE_SECONDS)
     rejected = "" if plan["strategy"] == "restore" else releases.unapproved(str(row["package_arn"]))
     verdict, seen = _verdict(row, progress, at)
-    answer = rollout.settle(plan, progress, live | {"rejected": rejected}, verdict.row(), row["spec"]["rollout"], at)
+    looked = verdict.row() | {"requests": seen.requests}
+    answer = rollout.settle(plan, progress, live | {"rejected": rejected}, looked, row["spec"]["rollout"], at)
     value = rollout.published(answer["progress"], verdict.row())
     if plan["alarms"] and value is not None and rollout.judged(progress):
         metrics.put_verdict(model, plan["target"], value)
@@ -88,7 +89,8 @@ def probe_release(model: str, *, owner: str, fence: int, at: str, progress: Mapp
     verdict = probe(failures, latencies, rules["health"])
     answer = rollout.probed(plan, progress, verdict.row(), at)
     average = round(sum(latencies) / len(latencies), 3) if latencies else None
-    seen = Evidence(float(len(failures) + len(latencies)), float(len(failures)), average)
+    asked, failed = float(len(failures) + len(latencies)), float(len(failures))
+    seen = Evidence(requests=asked, latency_ms=average, failures=failed, recent=asked)
     found = {"verdict": verdict.row() | {"evidence": seen.row(), "at": at}, "looked": "probed"}
     releases.note(model, fence, found)
     _remember(row, answer, found, at)

@@ -16,21 +16,23 @@ WINDOW_SECONDS = 300
 _STATISTICS = {
     "requests": ("Invocations", "Sum"),
     "errors": ("Invocation5XXErrors", "Sum"),
+    "failures": ("InvocationModelErrors", "Sum"),
     "latency": ("ModelLatency", "Sum"),
     "measured": ("ModelLatency", "SampleCount"),
 }
 
 
 def evidence(endpoint: str, variant: str, config: str | None, since: datetime, at: datetime) -> Evidence:
-    """Return what a fleet did in the last five minutes before `at`, nothing before `since` (F16).
+    """Return what a fleet did: its requests since `since`, its errors and latency in the last five minutes before `at`.
 
-    With `config` the fleet is told apart by EndpointConfigName, which a native canary needs: both of its fleets carry
-    one variant name. Without, only whole minutes after `since` count, because the variant was there before.
-    A metric that cannot be read, whatever the reason, is None: unknown (F15).
+    Nothing before `since` counts (F16). With `config` the fleet is told apart by EndpointConfigName, which a native
+    canary needs: both of its fleets carry one variant name. Without, only whole minutes after `since` count, because
+    the variant was there before. A metric that cannot be read, whatever the reason, is None: unknown (F15).
     """
-    start = max(since, at - timedelta(seconds=WINDOW_SECONDS))
-    start = start.replace(second=0, microsecond=0) if config else _next_minute(start)
-    if start >= at:
+    start = since.replace(second=0, microsecond=0) if config else _next_minute(since)
+    # The running minute counts too: a broken fleet is not given another one.
+    end = _next_minute(at)
+    if start >= end:
         return Evidence()
     dimensions = {"EndpointName": endpoint, "VariantName": variant} | ({"EndpointConfigName": config} if config else {})
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
@@ -45,20 +47,25 @@ def evidence(endpoint: str, variant: str, config: str | None, since: datetime, a
         }
         for name, (metric, statistic) in _STATISTICS.items()
     ]
-    # The running minute counts too: a broken fleet is not given another minute.
-    end = _next_minute(at)
     try:
         answer = client("cloudwatch").get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end)
     except (ClientError, BotoCoreError):
         return Evidence()
-    sums = {
-        found["Id"]: sum(found["Values"])
+    points = {
+        found["Id"]: list(zip(found["Timestamps"], found["Values"], strict=True))
         for found in answer["MetricDataResults"]
         if found["Values"] and found.get("StatusCode", "Complete") == "Complete"
     }
-    measured = sums.get("measured", 0)
-    latency = sums["latency"] / measured / 1000 if measured and "latency" in sums else None
-    return Evidence(sums.get("requests"), sums.get("errors"), latency)
+    late = at - timedelta(seconds=WINDOW_SECONDS)
+    recent = {name: sum(value for when, value in found if when >= late) for name, found in points.items()}
+    measured = recent.get("measured", 0)
+    return Evidence(
+        requests=sum(value for _, value in points["requests"]) if "requests" in points else None,
+        errors=recent.get("errors"),
+        latency_ms=recent["latency"] / measured / 1000 if measured and "latency" in recent else None,
+        failures=recent.get("failures"),
+        recent=recent.get("requests"),
+    )
 
 
 def _next_minute(moment: datetime) -> datetime:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from linnet.decisions import names, onboarding
 from linnet.errors import BadInputError, ConflictError, NotFoundError
-from linnet.events.spec import MAXIMUM_BYTES, Spec, check_spec, spec_json
-from linnet.events.spec_file import read_yaml
-from linnet.gateways import ledger, notifications, s3
+from linnet.gateways import ledger, notifications, s3, subscriptions
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
+
+if TYPE_CHECKING:
+    from linnet.events.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,12 @@ class SpecFile:
     @property
     def digest(self) -> str:
         """What the spec says, whoever put it and however it was spelled."""
-        return names.digest(spec_json(self.spec))
+        return names.digest(self.document)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The spec as plain JSON with all defaults filled in."""
+        return dict(self.spec.model_dump(mode="json"))
 
 
 def on_created(bucket: str, key: str, version: str) -> str:
@@ -85,6 +90,10 @@ def load(bucket: str, key: str, version: str = "") -> SpecFile:
         NotFoundError: there is no such object or version.
         BadInputError: it is another bucket, too large, no YAML, no spec, or another model's; names what and where.
     """
+    # The spec's models and YAML take as long to import as all else here; most events need neither.
+    from linnet.events.spec import MAXIMUM_BYTES, check_spec  # noqa: PLC0415
+    from linnet.events.spec_file import read_yaml  # noqa: PLC0415
+
     if bucket != settings().data_bucket:
         raise BadInputError("bucket", bucket, settings().data_bucket)
     if onboarding.model_of_key(key) is None:
@@ -137,7 +146,7 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
     group = _package_group(stack, spec)
     alarms = _alarms(stack, spec)
     row = {
-        "model": spec.model, "spec": spec_json(spec), "digest": found.digest, "version_id": found.version,
+        "model": spec.model, "spec": found.document, "digest": found.digest, "version_id": found.version,
         "modified": found.modified, "at": at, "group": group, "alarms": alarms,
     }  # fmt: skip
     condition = "attribute_not_exists(pk) OR #modified <= :modified"
@@ -145,7 +154,7 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
         raise ConflictError(f"a later spec of {spec.model} was onboarded than version {found.version}")
     index = {"model": spec.model, "spec_digest": found.digest}
     ledger.change("models", spec.model, put=index, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
-    subscribe({*spec.notifications.emails, *_emails(before)})
+    subscriptions.renew({*spec.notifications.emails, *subscriptions.emails(before)})
     entry = {"digest": found.digest, "version_id": found.version, "correlation_id": correlation_id}
     if ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=f"{found.digest}#{found.version}"):
         notifications.notify(
@@ -195,31 +204,3 @@ def _alarms(stack: str, spec: Spec) -> list[str]:
     if gone:
         cloudwatch.delete_alarms(AlarmNames=sorted(gone))
     return [request["AlarmName"] for request in wanted]
-
-
-def subscribe(emails: Iterable[str]) -> None:
-    """Make each address hear of exactly the onboarded models whose specs name it.
-
-    A topic has one subscription an address, so its filter names all of the address's models. An address without any
-    keeps a subscription that lets nothing pass: AWS cannot delete one that its owner has not confirmed.
-    """
-    wanted: dict[str, list[str]] = {email: [] for email in emails}
-    for row in ledger.query("models") if wanted else ():
-        spec = ledger.read(f"model/{row['model']}", "spec") or {}
-        for email in wanted.keys() & _emails(spec):
-            wanted[email].append(str(row["model"]))
-    sns = client("sns")
-    for email, models in sorted(wanted.items()):
-        # Without attributes the call also returns the ARN of a subscription that exists.
-        arn = sns.subscribe(
-            TopicArn=settings().topic, Protocol="email", Endpoint=email, ReturnSubscriptionArn=True
-        )["SubscriptionArn"]  # fmt: skip
-        sns.set_subscription_attributes(
-            SubscriptionArn=arn,
-            AttributeName="FilterPolicy",
-            AttributeValue=onboarding.filter_policy(models or ["_nothing"]),
-        )
-
-
-def _emails(row: dict[str, Any]) -> set[str]:
-    return set(row.get("spec", {}).get("notifications", {}).get("emails", []))

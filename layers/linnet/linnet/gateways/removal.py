@@ -14,9 +14,8 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, onboarding
 from linnet.errors import BusyError, NotFoundError
-from linnet.gateways import approvals, ledger, notifications
+from linnet.gateways import approvals, ledger, notifications, subscriptions
 from linnet.gateways.clients import client, error_code
-from linnet.gateways.onboarding import subscribe
 from linnet.settings import settings
 
 Kind = Literal["endpoint", "endpoint config", "model", "alarm", "model package", "model package group"]
@@ -186,7 +185,7 @@ def remove(model: str, *, packages: bool, at: str, decided_by: str, correlation_
     deleted = [
         thing for thing in of_model(model) if (packages or not thing.kind.startswith("model package")) and delete(thing)
     ]
-    subscribe(row.get("spec", {}).get("notifications", {}).get("emails", []))
+    subscriptions.renew(subscriptions.emails(row))
     detail = {"decided_by": decided_by, "packages_deleted": packages, "correlation_id": correlation_id, "spec": row}
     if ledger.append(f"model/{model}", _KIND, at, detail, key=correlation_id):
         notifications.notify(
