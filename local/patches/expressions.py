@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from jsonata import timebox
 from ministack.services import stepfunctions as states
@@ -18,6 +19,7 @@ def apply() -> None:
     parallel_in_jsonata()
     distributed_map_in_jsonata()
     objects_from_workflows()
+    output_of_success()
 
 
 def expression_limit() -> None:
@@ -179,4 +181,20 @@ def objects_from_workflows() -> None:
         body = (content if isinstance(content, str) else json.dumps(content)).encode()
 """,
         ),
+    )
+
+
+def output_of_success() -> None:
+    """A Succeed state of a JSONata machine may compute the execution's output; the emulator passes its input on."""
+
+    def output(state: dict[str, Any], given: Any, context: dict[str, Any]) -> Any:
+        if states._state_query_language(state, context) == "JSONata":
+            return states._apply_jsonata_output(state, given, context, default=given)
+        return states._apply_output_path(state, given, context)
+
+    states._success_output = output
+    edit(
+        states,
+        "_run_execution",
+        ("_apply_output_path(state_def, current_input, ctx)", "_success_output(state_def, current_input, ctx)"),
     )

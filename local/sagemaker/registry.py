@@ -136,6 +136,8 @@ class Registry:
         if added is not None or removed is not None:
             kept = {**record.get("CustomerMetadataProperties", {}), **(added or {})}
             record["CustomerMetadataProperties"] = {k: v for k, v in kept.items() if k not in (removed or ())}
+            if not record["CustomerMetadataProperties"]:
+                del record["CustomerMetadataProperties"]
             updated.append("CustomerMetadataProperties")
         record["LastModifiedTime"] = self._world.now()
         events.package(self._world, record, updated)

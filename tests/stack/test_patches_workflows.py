@@ -381,3 +381,10 @@ def test_a_handler_sees_the_fast_wall_clock_and_real_remaining_time(ours: Bench)
     _, body = ours.invoke({"sleep": 0.5})
     assert before <= body["now"] <= ours.stack.clock.now().timestamp()
     assert 4000 < body["left"] <= 4500
+
+
+def test_a_succeed_state_computes_the_executions_output(ours: Bench, published: Bench) -> None:
+    definition = {"StartAt": "S", "States": {"S": {"Type": "Succeed", "Output": {"twice": "{% 2 * $states.input %}"}}}}
+
+    assert json.loads(ours.run(definition, 21)["output"]) == {"twice": 42}
+    assert json.loads(published.run(definition, 21)["output"]) == 21

@@ -20,14 +20,15 @@ def model(world: World) -> str:
 
 
 def test_eb_08_tr_13_a_run_passes_every_state_in_order_and_registers_a_version(world: World, model: str) -> None:
+    known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
-    ended = world.execution("retrain", set())
+    ended = world.execution("retrain", known)
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert ended["states"] == [
         "Remember who asked", "Take the run slot", "May this run start?", "Validate the data", "Is the data good enough?",
         "Prepare the data", "Plan the training", "Train", "Plan the evaluation", "Let both answer the held-out rows",
-        "Answer", "Judge the candidate", "Is it better than the champion?", "Register the candidate", "Who decides?",
+        "Judge the candidate", "Is it better than the champion?", "Register the candidate", "Who decides?",
         "Record the decision", "Was it approved?", "Close the approved run", "The candidate was approved",
     ]  # fmt: skip
     run = json.loads(ended["output"])["run"]

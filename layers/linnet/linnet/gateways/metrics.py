@@ -60,7 +60,7 @@ def evidence(endpoint: str, variant: str, config: str | None, since: datetime, a
     recent = {name: sum(value for when, value in found if when >= late) for name, found in points.items()}
     measured = recent.get("measured", 0)
     return Evidence(
-        requests=sum(value for _, value in points["requests"]) if "requests" in points else None,
+        requests=sum(value for _, value in points.get("requests", [])),
         errors=recent.get("errors"),
         latency_ms=recent["latency"] / measured / 1000 if measured and "latency" in recent else None,
         failures=recent.get("failures"),

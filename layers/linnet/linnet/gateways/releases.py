@@ -328,6 +328,8 @@ def shift(model: str, *, owner: str, fence: int, step: int | None) -> dict[str, 
         if step is None:
             return {"weights": {}, "wait": 0}
         raise ConflictError(f"the endpoint serves {live['config'] if live else 'nothing'}, not {plan['both']}")
+    if step is None and live["weights"].get(plan["variant"]) == 0:
+        return {"weights": live["weights"], "wait": 0}
     if live["status"] != "InService":
         raise BusyError(f"the endpoint {endpoint} is {live['status']}")
     if live["weights"] != wanted:

@@ -1,0 +1,473 @@
+"""Linnet's gateways against the local SageMaker's core and moto's tables, in one thread and virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import botocore.exceptions
+import botocore.session
+from botocore import xform_name
+from moto import mock_aws
+
+from linnet.events.spec import check_spec, spec_json
+from linnet.gateways import clients, conclusions, judging, ledger, releases
+from linnet.settings import settings
+from local.sagemaker.api import ApiError
+from local.sagemaker.ports import Answer
+from tests.sagemaker.doubles import IMAGE, Datum, Lab, echo
+
+MODEL, STACK = "flights", "linnet"
+ENDPOINT = GROUP = f"{STACK}-{MODEL}"
+BUCKET = "linnet-data"
+ENVIRONMENT = {
+    "LINNET_STACK": STACK, "LINNET_DATA_BUCKET": BUCKET, "LINNET_TABLE": "ledger", "LINNET_BUS": STACK, "LINNET_TOPIC": "topic",
+    "LINNET_SAGEMAKER_ROLE": "arn:aws:iam::000000000000:role/sagemaker", "LINNET_RELEASE_MACHINE": "release-machine",
+    "LINNET_ROLLBACK_MACHINE": "rollback-machine", "POWERTOOLS_SERVICE_NAME": "linnet", "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
+}  # fmt: skip
+CHANGES = ("CreateEndpoint", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "DeleteEndpoint")
+ARN = "arn:aws:states:us-east-1:000000000000:execution:linnet"
+
+
+def broken(body: bytes) -> Answer:
+    """Answer every request with a server error."""
+    return Answer(500, "text/plain", b"no", 0.005)
+
+
+class Lost(botocore.exceptions.ConnectionClosedError):
+    """The call was carried out, its answer never came."""
+
+    def __init__(self) -> None:
+        super().__init__(endpoint_url="sagemaker")
+
+
+def refusal(code: str, operation: str, message: str = "refused") -> botocore.exceptions.ClientError:
+    """Return an AWS error."""
+    return botocore.exceptions.ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+@dataclass
+class Change:
+    """A change of the endpoint that SageMaker accepted: the operation, its request, the fence of who made it."""
+
+    operation: str
+    request: dict[str, Any]
+    fence: int
+
+
+class SageMakerClient:
+    """boto3's client of SageMaker, over the core."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        names = botocore.session.get_session().get_service_model("sagemaker").operation_names
+        self._operations = {xform_name(name): name for name in names}
+
+    def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
+        if method.startswith("_") or method not in self._operations:
+            raise AttributeError(method)
+        operation = self._operations[method]
+
+        def call(**request: Any) -> dict[str, Any]:
+            try:
+                answer = self._world.lab.call(operation, **request)
+            except ApiError as error:
+                raise refusal(error.code, operation, error.message) from None
+            if operation in CHANGES:
+                self._world.changes.append(Change(operation, request, self._world.actor))
+            if self._world.lose == operation:
+                self._world.lose = ""
+                raise Lost
+            return answer
+
+        return call
+
+
+class RuntimeClient:
+    """boto3's client of sagemaker-runtime."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
+        """Ask the endpoint."""
+        headers = {"target_variant": request["TargetVariant"]} if "TargetVariant" in request else {}
+        wire = {f"x_amzn_sagemaker_{name}": value for name, value in headers.items()}
+        try:
+            answer = self._world.lab.invoke(request["EndpointName"], request["Body"], **wire)
+        except ApiError as error:
+            raise refusal(error.code, "InvokeEndpoint", error.message) from None
+        return {"Body": BytesIO(answer.body)}
+
+
+class CloudWatchClient:
+    """boto3's client of CloudWatch: metrics as kept by the lab; Linnet's verdict alarm is judged at once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.requests: dict[str, dict[str, Any]] = {}
+        self.broken = False
+
+    def get_metric_data(self, **request: Any) -> dict[str, Any]:
+        """Sum datapoints."""
+        if self.broken:
+            raise refusal("AccessDenied", "GetMetricData")
+        found = []
+        for query in request["MetricDataQueries"]:
+            stat = query["MetricStat"]
+            dimensions = {d["Name"]: d["Value"] for d in stat["Metric"]["Dimensions"]}
+            points: dict[datetime, float] = {}
+            for datum in self._world.lab.aws.metrics:
+                same = (datum.name, datum.dimensions) == (stat["Metric"]["MetricName"], dimensions)
+                if same and request["StartTime"] <= datum.at < request["EndTime"]:
+                    minute = datum.at.replace(second=0, microsecond=0)
+                    points[minute] = points.get(minute, 0.0) + (1.0 if stat["Stat"] == "SampleCount" else datum.value)
+            found.append({"Id": query["Id"], "Timestamps": list(points), "Values": list(points.values()), "StatusCode": "Complete"})
+        return {"MetricDataResults": found}
+
+    def put_metric_data(self, **request: Any) -> None:
+        """Keep data; raise the alarms that look at it."""
+        for datum in request["MetricData"]:
+            dimensions = {d["Name"]: d["Value"] for d in datum["Dimensions"]}
+            now = self._world.lab.clock.now()
+            self._world.lab.aws.metrics.append(Datum(request["Namespace"], datum["MetricName"], datum["Value"], "None", dimensions, now))
+            for name, alarm in self.requests.items():
+                watched = {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
+                if (alarm["MetricName"], watched) == (datum["MetricName"], dimensions):
+                    raised = datum["Value"] >= alarm["Threshold"]
+                    self._world.lab.aws.alarms[name] = "ALARM" if raised else "OK"
+
+    def put_metric_alarm(self, **request: Any) -> None:
+        """Keep an alarm."""
+        self.requests[request["AlarmName"]] = request
+        self._world.lab.aws.alarms.setdefault(request["AlarmName"], "INSUFFICIENT_DATA")
+
+    def delete_alarms(self, **request: Any) -> None:
+        """Forget alarms."""
+        for name in request["AlarmNames"]:
+            self.requests.pop(name, None)
+            self._world.lab.aws.alarms.pop(name, None)
+
+
+class StatesClient:
+    """boto3's client of Step Functions: which executions run, which tokens wait."""
+
+    def __init__(self) -> None:
+        self.running: set[str] = set()
+        self.ended: set[str] = set()
+        self.started: dict[str, dict[str, Any]] = {}
+        self.tokens: dict[str, str] = {}
+        """Token -> waiting, done or late."""
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.lose = False
+
+    def start_execution(self, **request: Any) -> dict[str, Any]:
+        """Start an execution; a name once."""
+        if request["name"] in self.started:
+            raise refusal("ExecutionAlreadyExists", "StartExecution")
+        self.started[request["name"]] = {"machine": request["stateMachineArn"], "input": json.loads(request["input"])}
+        return {"executionArn": f"{ARN}:{request['name']}"}
+
+    def describe_execution(self, **request: Any) -> dict[str, Any]:
+        """Say whether an execution runs."""
+        if request["executionArn"] not in self.running | self.ended:
+            raise refusal("ExecutionDoesNotExist", "DescribeExecution")
+        return {"status": "RUNNING" if request["executionArn"] in self.running else "ABORTED"}
+
+    def send_task_success(self, **request: Any) -> None:
+        """Answer a waiting task, once."""
+        state = self.tokens.get(request["taskToken"])
+        if state != "waiting":
+            raise refusal({"late": "TaskTimedOut", "done": "TaskDoesNotExist"}.get(state or "", "InvalidToken"), "SendTaskSuccess")
+        self.tokens[request["taskToken"]] = "done"
+        self.answers[request["taskToken"]] = json.loads(request["output"])
+        if self.lose:
+            self.lose = False
+            raise Lost
+
+
+class ScalingClient:
+    """boto3's client of Application Auto Scaling."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, dict[str, Any]] = {}
+        self.policies: dict[str, list[dict[str, Any]]] = {}
+
+    def describe_scalable_targets(self, **request: Any) -> dict[str, Any]:
+        """Show targets."""
+        return {"ScalableTargets": [self.targets[name] for name in request["ResourceIds"] if name in self.targets]}
+
+    def register_scalable_target(self, **request: Any) -> None:
+        """Keep a target."""
+        self.targets[request["ResourceId"]] = request
+
+    def deregister_scalable_target(self, **request: Any) -> None:
+        """Forget a target."""
+        del self.targets[request["ResourceId"]]
+
+    def describe_scaling_policies(self, **request: Any) -> dict[str, Any]:
+        """Show policies."""
+        return {"ScalingPolicies": self.policies.get(request["ResourceId"], [])}
+
+    def put_scaling_policy(self, **request: Any) -> None:
+        """Keep a policy."""
+        self.policies.setdefault(request["ResourceId"], []).append(request)
+
+
+@dataclass
+class World:
+    """Everything outside Linnet's handlers, and short words for what tests do with it."""
+
+    lab: Lab = field(default_factory=Lab)
+    states: StatesClient = field(default_factory=StatesClient)
+    scaling: ScalingClient = field(default_factory=ScalingClient)
+    changes: list[Change] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    actor: int = 0
+    """The fence in whose name the current step acts."""
+    lose: str = ""
+    """The operation whose next answer is lost."""
+
+    def __post_init__(self) -> None:
+        self.cloudwatch = CloudWatchClient(self)
+
+    @contextmanager
+    def open(self) -> Iterator[World]:
+        """Put this world behind boto3 for a while."""
+        real = boto3.client
+        own = {
+            "sagemaker": SageMakerClient(self), "sagemaker-runtime": RuntimeClient(self), "cloudwatch": self.cloudwatch,
+            "stepfunctions": self.states, "application-autoscaling": self.scaling, "sns": self,
+        }  # fmt: skip
+        with patch.dict("os.environ", ENVIRONMENT), mock_aws():
+            clients.client.cache_clear()
+            settings.cache_clear()
+            with patch("boto3.client", lambda name, **more: own.get(name) or real(name, region_name="us-east-1", **more)):
+                real("dynamodb", region_name="us-east-1").create_table(
+                    TableName="ledger", BillingMode="PAY_PER_REQUEST",
+                    AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+                    KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+                )  # fmt: skip
+                real("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
+                self.lab.call("CreateModelPackageGroup", ModelPackageGroupName=GROUP)
+                try:
+                    yield self
+                finally:
+                    clients.client.cache_clear()
+                    settings.cache_clear()
+
+    def publish(self, **request: Any) -> None:
+        """Be SNS: keep the message."""
+        self.messages.append({"subject": request["Subject"], **json.loads(request["Message"])})
+
+    @property
+    def at(self) -> str:
+        """The virtual time."""
+        return self.lab.clock.now().isoformat()
+
+    def onboard(self, **changes: Any) -> None:
+        """Write a spec into the ledger; `changes` by section."""
+        document: dict[str, Any] = {
+            "model": MODEL,
+            "data": {"label": "late", "entity": "id", "features": {"a": "number"}},
+            "training": {"algorithm": "xgboost", "framework_version": "1.7-1"},
+        }
+        for section, values in changes.items():
+            document[section] = {**document.get(section, {}), **values}
+        anything = "attribute_not_exists(pk) OR attribute_exists(pk)"
+        ledger.change(f"model/{MODEL}", "spec", put={"spec": spec_json(check_spec(document))}, only_if=anything)
+        ledger.put_once("models", MODEL, {"model": MODEL})
+
+    def register(self, behaviour: Any = echo, *, rows: int = 30, origin: str = "run") -> tuple[str, int]:
+        """Register a candidate that behaves so; return ARN and version."""
+        number = len(self.lab.sagemaker.call("ListModelPackages", {"ModelPackageGroupName": GROUP})["ModelPackageSummaryList"]) + 1
+        url = f"s3://{BUCKET}/models/{MODEL}/{number}/model.tar.gz"
+        self.lab.aws.objects[url], self.lab.executor.models[url] = b"model", behaviour
+        arn = str(self.lab.call(
+            "CreateModelPackage", ModelPackageGroupName=GROUP, ModelApprovalStatus="PendingManualApproval",
+            InferenceSpecification={
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": url}], "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        )["ModelPackageArn"])  # fmt: skip
+        version = int(arn.rsplit("/", 1)[1])
+        if origin == "run":
+            run = f"r{version:012x}"
+            ledger.put_once(f"model/{MODEL}", f"candidate#{version:06d}", {
+                "version": version, "package_arn": arn, "run": run, "baseline": f"s3://{BUCKET}/baselines/{MODEL}/{run}/",
+                "status": "PendingManualApproval", "correlation_id": f"c{version}",
+            })  # fmt: skip
+            if rows:
+                text = "\n".join(f"0.{n}" for n in range(rows)).encode()
+                clients.client("s3").put_object(Bucket=BUCKET, Key=f"processed-data/{MODEL}/{run}/test/features.csv", Body=text)
+        return arn, version
+
+    def approve(self, arn: str, status: str = "Approved") -> None:
+        """Change the approval in the registry, as a person in the console does."""
+        self.lab.call("UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription="by hand")
+
+    def endpoint(self) -> dict[str, Any]:
+        """Describe the endpoint."""
+        return self.lab.describe(ENDPOINT)
+
+    def config(self) -> str:
+        """Return the name of the config that serves."""
+        return str(self.endpoint()["EndpointConfigName"])
+
+    def champion(self) -> dict[str, Any]:
+        """Return the champion's row."""
+        return ledger.read(f"model/{MODEL}", "champion") or {}
+
+    def release(self, fence: int) -> dict[str, Any]:
+        """Return a release's row."""
+        return ledger.read(f"model/{MODEL}", f"release#{fence:06d}") or {}
+
+    def traffic(self, requests: int) -> int:
+        """Send requests; return how many failed."""
+        failed = 0
+        for _ in range(requests):
+            try:
+                self.lab.invoke(ENDPOINT)
+            except ApiError:
+                failed += 1
+        return failed
+
+
+class Execution:
+    """An execution of `release` or `rollback`, stepped by hand: the same functions in the same order as the machine.
+
+    The workflow tests play the real definitions on the emulator; this stepper exists because a step there is not one
+    that a test can lose, kill or overtake.
+    """
+
+    def __init__(self, world: World, name: str, *, kind: str = "release", version: int | None = None, **more: Any) -> None:
+        self.world, self.name, self.kind, self.version, self.more = world, name, kind, version, more
+        self.arn = f"{ARN}-{kind}:{name}"
+        self.fence: int | None = None
+        self.next, self.why, self.progress = "take", "", {}
+        self.outcome = ""
+        self.child: Execution | None = None
+        self.rate = 0
+        """Requests a minute that callers send while this execution waits."""
+        world.states.running.add(self.arn)
+
+    @property
+    def lives(self) -> bool:
+        """Say whether it still runs."""
+        return self.arn in self.world.states.running
+
+    def end(self, outcome: str) -> None:
+        """End it."""
+        self.outcome = outcome
+        self.world.states.running.discard(self.arn)
+        self.world.states.ended.add(self.arn)
+
+    def step(self) -> None:
+        """Do one state; errors of handlers are raised and leave the state as it is, as a retry would find it."""
+        self.world.actor = self.fence or 0
+        getattr(self, "_" + self.next.replace(" ", "_"))()
+
+    def play(self, steps: int = 400) -> str:
+        """Step to the end, waiting in virtual time where the machine waits; return the outcome."""
+        for _ in range(steps):
+            if not self.lives:
+                return self.outcome
+            self.step()
+        raise AssertionError(f"{self.name} did not end: {self.next}, {self.why}")
+
+    def _who(self) -> dict[str, Any]:
+        assert self.fence is not None
+        return {"owner": self.arn, "fence": self.fence}
+
+    def _take(self) -> None:
+        answer = releases.take(
+            MODEL, version=self.version, owner=self.arn, at=self.world.at, correlation_id=self.name, kind=self.kind, **self.more
+        )
+        self.fence, self.why = answer["fence"], answer["why"]
+        self.world.actor = answer["fence"]
+        if not answer["proceed"]:
+            self.end("nothing to do")
+        self.next = "prepare" if self.kind == "release" else "start"
+
+    def _prepare(self) -> None:
+        releases.prepare(MODEL, **self._who())
+        self.next = "start"
+
+    def _start(self) -> None:
+        self.progress = releases.start(MODEL, **self._who(), at=self.world.at)["progress"]
+        self.next = "wait"
+
+    def _finish(self) -> None:
+        self.progress = releases.start(MODEL, **self._who(), at=self.world.at, progress=self.progress)["progress"]
+        self.next = "wait"
+
+    def _wait(self) -> None:
+        for _ in range(2):
+            self.world.traffic(self.rate // 2)
+            self.world.lab.clock.advance(30)
+        self.next = "judge"
+
+    def _follow(self, answer: Mapping[str, Any]) -> None:
+        self.next, self.why, self.progress = answer["next"], answer["why"], answer["progress"]
+
+    def _judge(self) -> None:
+        self._follow(judging.judge(MODEL, **self._who(), at=self.world.at, progress=self.progress))
+
+    def _probe(self) -> None:
+        self._follow(judging.probe_release(MODEL, **self._who(), at=self.world.at, progress=self.progress))
+
+    def _shift(self) -> None:
+        releases.shift(MODEL, **self._who(), step=self.progress["step"])
+        self.next = "wait"
+
+    def _conclude(self) -> None:
+        self._end_as("promoted" if self.kind == "release" else "rolled back")
+
+    def _rolled_back(self) -> None:
+        self._end_as("rolled back")
+
+    def _hold(self) -> None:
+        self._end_as("held")
+
+    def _end_as(self, outcome: str) -> None:
+        conclusions.conclude(
+            MODEL, owner=self.arn, fence=self.fence, outcome=outcome, why=self.why, at=self.world.at, correlation_id=self.name
+        )
+        self.end(outcome)
+
+    def _roll_back(self) -> None:
+        releases.shift(MODEL, **self._who(), step=None)
+        self.child = Execution(self.world, f"{self.name}-back", kind="rollback", handed=self._who(), reason=self.why)
+        self.next = "child"
+
+    def _child(self) -> None:
+        assert self.child is not None
+        try:
+            self.child.step()
+        finally:
+            if not self.child.lives:
+                self.end(self.child.outcome)
+
+
+def finished(execution: Execution, steps: int = 600) -> str:
+    """Play an execution as the machine does: a busy endpoint is waited for, a lost answer is tried again."""
+    from linnet.errors import BusyError  # noqa: PLC0415
+
+    for _ in range(steps):
+        if not execution.lives:
+            return execution.outcome
+        try:
+            execution.step()
+        except BusyError:
+            execution.world.lab.clock.advance(30)
+        except Lost:
+            continue
+    raise AssertionError(f"{execution.name} did not end: {execution.next}, {execution.why}")
