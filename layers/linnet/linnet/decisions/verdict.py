@@ -74,9 +74,13 @@ def assess(evidence: Evidence, health: Mapping[str, Any]) -> Verdict:
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict that counts: one unhealthy is enough, all must be healthy; nothing at all is unknown."""
-    order = {"unhealthy": 0, "unknown": 1, "healthy": 2}
-    nothing = Verdict("unknown", "There is no evidence")
-    return min(verdicts, key=lambda verdict: order[verdict.state], default=nothing)
+    for state in ("unhealthy", "unknown"):
+        for verdict in verdicts:
+            if verdict.state == state:
+                return verdict
+    if not verdicts:
+        return Verdict("unknown", "There is no evidence")
+    return Verdict("healthy", "; ".join(verdict.why for verdict in verdicts))
 
 
 def probe(failures: Sequence[str], latencies_ms: Sequence[float], health: Mapping[str, Any]) -> Verdict:
