@@ -56,11 +56,14 @@ def refusal(code: str, operation: str, message: str = "refused") -> botocore.exc
 
 @dataclass
 class Change:
-    """A change of the endpoint that SageMaker accepted: the operation, its request, the fence of who made it."""
+    """A change of the endpoint that SageMaker accepted."""
 
     operation: str
     request: dict[str, Any]
     fence: int
+    """Of who made it."""
+    newest: int
+    """The highest fence that had been given out then."""
 
 
 class SageMakerClient:
@@ -82,7 +85,8 @@ class SageMakerClient:
             except ApiError as error:
                 raise refusal(error.code, operation, error.message) from None
             if operation in CHANGES:
-                self._world.changes.append(Change(operation, request, self._world.actor))
+                lease = ledger.read(f"endpoint/{ENDPOINT}", "lease") or {}
+                self._world.changes.append(Change(operation, request, self._world.actor, int(lease["fence"])))
             if self._world.lose == operation:
                 self._world.lose = ""
                 raise Lost

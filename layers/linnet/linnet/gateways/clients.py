@@ -15,7 +15,8 @@ _RUNTIME_CONFIG = Config(connect_timeout=2, read_timeout=65, retries={"mode": "s
 @cache
 def client(service: str) -> Any:
     """Return the process's client of an AWS service."""
-    return boto3.client(service, config=_RUNTIME_CONFIG if service == "sagemaker-runtime" else _CONFIG)
+    make: Any = boto3.client  # its overloads take literal names only
+    return make(service, config=_RUNTIME_CONFIG if service == "sagemaker-runtime" else _CONFIG)
 
 
 def error_code(error: Exception) -> str:

@@ -82,7 +82,9 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
     if why:
         free(model, execution, at, judged=False)
         return _nothing(model, run, why, correlation_id)
-    return _begin(model, spec, run, execution, at, reasons, found, snapshot, correlation_id)
+    return _begin(
+        model, spec, run, execution, at, reasons, found=found, snapshot=snapshot, correlation_id=correlation_id
+    )
 
 
 def _claim(model: str, execution: str, run: str, at: str, held: Mapping[str, Any]) -> bool:
@@ -116,7 +118,7 @@ def _nothing(model: str, run: str, why: str, correlation_id: str) -> dict[str, A
 
 
 def _begin(
-    model: str, spec: dict[str, Any], run: str, execution: str, at: str, reasons: list[Signal],
+    model: str, spec: dict[str, Any], run: str, execution: str, at: str, reasons: list[Signal], *,
     found: list[dict[str, Any]], snapshot: str, correlation_id: str,
 ) -> dict[str, Any]:  # fmt: skip
     inputs = {"batches": [b | {"newest": b is found[-1]} for b in found], "snapshot": snapshot}
