@@ -441,8 +441,9 @@ def report(story: Story, seen: dict[str, Any], work: dict[str, float], failure: 
         )
     )
     table = Table(title="What happened", title_justify="left", show_edge=False)
-    for column in ("seconds", "phase", "result"):
-        table.add_column(column, justify="right" if column == "seconds" else "left", overflow="ellipsis", no_wrap=True)
+    table.add_column("seconds", justify="right", min_width=7)
+    table.add_column("phase", no_wrap=True, min_width=60)
+    table.add_column("result", no_wrap=True, overflow="ellipsis")
     for p in phases:
         table.add_row(f"{p.end - p.start:.1f}", p.name, p.result)
     story.console.print(table)
