@@ -51,7 +51,9 @@ class AutoScaling:
         known = self._targets.get(self._key(params), {"CreationTime": time.time()})
         merged = {**known, **params}
         if not {"MinCapacity", "MaxCapacity"} <= set(merged) or merged["MinCapacity"] > merged["MaxCapacity"]:
-            raise RefusedError("ValidationException", "A target needs MinCapacity and MaxCapacity, the first not larger")
+            raise RefusedError(
+                "ValidationException", "A target needs MinCapacity and MaxCapacity, the first not larger"
+            )
         self._targets[self._key(params)] = merged
         return {}
 
@@ -98,13 +100,17 @@ def register() -> None:
         found: Callable[[dict[str, Any]], dict[str, Any]] = getattr(here, name)
         return found
 
+    def check(target: str, params: dict[str, Any]) -> None:
+        shape = model.operation_model(target).input_shape
+        wrong = ParamValidator().validate(params, shape) if shape else None
+        if wrong and wrong.has_errors():
+            raise RefusedError("ValidationException", wrong.generate_report())
+
     async def handle(_method: str, _path: str, headers: dict[str, str], body: bytes, _query: Any) -> Any:
         target = headers.get("x-amz-target", "").removeprefix(_TARGET)
         try:
             call, params = operation(target), json.loads(body or b"{}")
-            wrong = ParamValidator().validate(params, model.operation_model(target).input_shape)
-            if wrong.has_errors():
-                raise RefusedError("ValidationException", wrong.generate_report())
+            check(target, params)
             return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(call(params)).encode()
         except RefusedError as error:
             text = {"__type": error.code, "message": str(error)}

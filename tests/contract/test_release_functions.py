@@ -40,7 +40,9 @@ def handler(name: str) -> Callable[[dict[str, Any]], Any]:
 def sample(name: str, **changes: Any) -> dict[str, Any]:
     """Return a sample; its account is the one that the test's registry lives in."""
     text = (ROOT / "events" / f"{name}.json").read_text()
-    return json.loads(text.replace("arn:aws:sagemaker:us-east-1:123456789012", "arn:aws:sagemaker:us-east-1:000000000000")) | changes
+    here = text.replace("arn:aws:sagemaker:us-east-1:123456789012", "arn:aws:sagemaker:us-east-1:000000000000")
+    found: dict[str, Any] = json.loads(here)
+    return found | changes
 
 
 def call(name: str, case: str = "", **changes: Any) -> Any:
@@ -60,7 +62,11 @@ def test_a_question_a_word_and_its_record(world: World) -> None:
     said = answers(call("decide_candidate", decision_id=asked["decision_id"]))
     applied = answers(call("apply_decision"))
 
-    assert (asked["state"], said["state"], applied) == ("OPEN", "APPROVED", {"approval_status": "Approved", "version": 1})
+    assert (asked["state"], said["state"], applied) == (
+        "OPEN",
+        "APPROVED",
+        {"approval_status": "Approved", "version": 1},
+    )
     assert said["decided_by"] == "ada@example.org"
 
 
@@ -88,7 +94,9 @@ def test_an_expired_decision_leaves_the_package_pending(world: World) -> None:
     arn, _ = world.register()
 
     assert answers(call("apply_decision", "expired"))["approval_status"] == "Expired"
-    assert world.lab.call("DescribeModelPackage", ModelPackageName=arn)["ModelApprovalStatus"] == "PendingManualApproval"
+    assert (
+        world.lab.call("DescribeModelPackage", ModelPackageName=arn)["ModelApprovalStatus"] == "PendingManualApproval"
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +188,15 @@ def test_an_approved_package_is_released_by_a_reconciler_too(world: World) -> No
 @pytest.mark.parametrize("name", ["release", "rollback"])
 def test_every_function_of_the_machines_has_a_sample(name: str) -> None:
     machine = (ROOT / "statemachines" / f"{name}.asl.json").read_text()
-    for function in ("TakeLease", "PrepareRelease", "StartRollout", "JudgeRelease", "ProbeRelease", "ShiftTraffic", "ConcludeRelease"):
+    for function in (
+        "TakeLease",
+        "PrepareRelease",
+        "StartRollout",
+        "JudgeRelease",
+        "ProbeRelease",
+        "ShiftTraffic",
+        "ConcludeRelease",
+    ):
         if f"${{{function}FunctionArn}}" in machine:
             snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in function).lstrip("_")
             assert (ROOT / "events" / f"{snake}.json").exists()

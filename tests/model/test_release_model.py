@@ -10,10 +10,17 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from linnet.errors import BusyError, ConflictError, NotFoundError
-from linnet.gateways import leases, ledger, releases
+from linnet.gateways import leases, ledger, releases, sagemaker
 from tests.model.world import CHANGES, ENDPOINT, MODEL, Execution, Lost, World, broken, finished
 
 NIGHTLY = bool(os.environ.get("LINNET_NIGHTLY"))
@@ -77,7 +84,7 @@ class Releases(RuleBasedStateMachine):
         except Lost:
             pass
 
-    @precondition(lambda self: [e for e in self.executions if e.lives])
+    @precondition(lambda self: any(e.lives for e in self.executions))
     @rule(data=st.data())
     def die(self, data: Any) -> None:
         """The execution is stopped; its last Lambda may still run on, so it stays a stale holder that may be stepped."""
@@ -136,7 +143,7 @@ class Releases(RuleBasedStateMachine):
 
     @invariant()
     def i2_what_serves_was_approved_when_its_release_began(self) -> None:
-        live = releases.sagemaker.endpoint(ENDPOINT)
+        live = sagemaker.endpoint(ENDPOINT)
         if live is None:
             return
         rows = list(ledger.query(f"model/{MODEL}", "release#"))

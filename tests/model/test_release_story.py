@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from linnet.errors import BusyError, ConflictError, NotFoundError
-from linnet.gateways import leases, ledger, releases
+from linnet.gateways import leases, ledger, releases, sagemaker
 from tests.model.world import ENDPOINT, MODEL, Execution, World, broken, finished
+
+PACKAGES = "arn:aws:sagemaker:us-east-1:000000000000:model-package/linnet-flights"
 
 
 @pytest.fixture
@@ -49,7 +51,9 @@ def test_ro_01_ro_03_ro_04_a_native_rollout_is_guarded_by_alarms_on_the_new_flee
 
     update = world.changes[-1].request
     assert (second.outcome, world.config()) == ("promoted", "linnet-flights-v2-f2")
-    assert update["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == strategy.upper()
+    assert (
+        update["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == strategy.upper()
+    )
     assert len(update["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]) == 3
     assert update["RetainAllVariantProperties"] is True
     assert world.cloudwatch.requests == {}  # the release's alarms went with it
@@ -171,7 +175,7 @@ def test_rb_03_a_rollback_by_hand_restores_config_champion_and_mark_once(world: 
 
     assert (back.outcome, world.config(), world.champion()["version"]) == ("rolled back", "linnet-flights-v1-f1", 1)
     marks = [
-        world.lab.call("DescribeModelPackage", ModelPackageName=f"arn:aws:sagemaker:us-east-1:000000000000:model-package/linnet-flights/{v}")
+        world.lab.call("DescribeModelPackage", ModelPackageName=f"{PACKAGES}/{v}")
         .get("CustomerMetadataProperties", {}).get("stage")
         for v in (1, 2)
     ]  # fmt: skip
@@ -237,7 +241,7 @@ def test_f52_a_redriven_release_whose_lease_went_on_does_nothing_and_says_why(wo
     world.onboard()
     first = released(world)
 
-    with pytest.raises(ConflictError, match="fence 1 .* is over"):
+    with pytest.raises(ConflictError, match=r"fence 1 .* is over"):
         releases.take(MODEL, version=1, owner=first.arn, at=world.at, correlation_id="again")
 
 
@@ -269,7 +273,7 @@ def test_a_first_release_that_fails_leaves_no_endpoint(world: World) -> None:
     execution = Execution(world, "v1", version=version)
 
     assert finished(execution) == "rolled back"
-    assert releases.sagemaker.endpoint(ENDPOINT) is None
+    assert sagemaker.endpoint(ENDPOINT) is None
     assert world.champion() == {}
 
 
@@ -321,7 +325,7 @@ def test_peer_bug_mcd_d_a_new_config_captures_under_its_own_name_and_keeps_count
 
 
 def test_peer_bug_mcd_e_a_missing_endpoint_is_a_validation_exception(world: World) -> None:
-    assert releases.sagemaker.endpoint("linnet-nothing") is None
+    assert sagemaker.endpoint("linnet-nothing") is None
 
 
 def test_peer_bug_mcd_f_rolled_back_is_said_only_after_it_was_read_back(world: World) -> None:

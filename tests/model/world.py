@@ -134,7 +134,14 @@ class CloudWatchClient:
                 if same and request["StartTime"] <= datum.at < request["EndTime"]:
                     minute = datum.at.replace(second=0, microsecond=0)
                     points[minute] = points.get(minute, 0.0) + (1.0 if stat["Stat"] == "SampleCount" else datum.value)
-            found.append({"Id": query["Id"], "Timestamps": list(points), "Values": list(points.values()), "StatusCode": "Complete"})
+            found.append(
+                {
+                    "Id": query["Id"],
+                    "Timestamps": list(points),
+                    "Values": list(points.values()),
+                    "StatusCode": "Complete",
+                }
+            )
         return {"MetricDataResults": found}
 
     def put_metric_data(self, **request: Any) -> None:
@@ -142,7 +149,9 @@ class CloudWatchClient:
         for datum in request["MetricData"]:
             dimensions = {d["Name"]: d["Value"] for d in datum["Dimensions"]}
             now = self._world.lab.clock.now()
-            self._world.lab.aws.metrics.append(Datum(request["Namespace"], datum["MetricName"], datum["Value"], "None", dimensions, now))
+            self._world.lab.aws.metrics.append(
+                Datum(request["Namespace"], datum["MetricName"], datum["Value"], "None", dimensions, now)
+            )
             for name, alarm in self.requests.items():
                 watched = {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
                 if (alarm["MetricName"], watched) == (datum["MetricName"], dimensions):
@@ -190,7 +199,9 @@ class StatesClient:
         """Answer a waiting task, once."""
         state = self.tokens.get(request["taskToken"])
         if state != "waiting":
-            raise refusal({"late": "TaskTimedOut", "done": "TaskDoesNotExist"}.get(state or "", "InvalidToken"), "SendTaskSuccess")
+            raise refusal(
+                {"late": "TaskTimedOut", "done": "TaskDoesNotExist"}.get(state or "", "InvalidToken"), "SendTaskSuccess"
+            )
         self.tokens[request["taskToken"]] = "done"
         self.answers[request["taskToken"]] = json.loads(request["output"])
         if self.lose:
@@ -254,7 +265,9 @@ class World:
         with patch.dict("os.environ", ENVIRONMENT), mock_aws():
             clients.client.cache_clear()
             settings.cache_clear()
-            with patch("boto3.client", lambda name, **more: own.get(name) or real(name, region_name="us-east-1", **more)):
+            with patch(
+                "boto3.client", lambda name, **more: own.get(name) or real(name, region_name="us-east-1", **more)
+            ):
                 real("dynamodb", region_name="us-east-1").create_table(
                     TableName="ledger", BillingMode="PAY_PER_REQUEST",
                     AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
@@ -292,7 +305,14 @@ class World:
 
     def register(self, behaviour: Any = echo, *, rows: int = 30, origin: str = "run") -> tuple[str, int]:
         """Register a candidate that behaves so; return ARN and version."""
-        number = len(self.lab.sagemaker.call("ListModelPackages", {"ModelPackageGroupName": GROUP})["ModelPackageSummaryList"]) + 1
+        number = (
+            len(
+                self.lab.sagemaker.call("ListModelPackages", {"ModelPackageGroupName": GROUP})[
+                    "ModelPackageSummaryList"
+                ]
+            )
+            + 1
+        )
         url = f"s3://{BUCKET}/models/{MODEL}/{number}/model.tar.gz"
         self.lab.aws.objects[url], self.lab.executor.models[url] = b"model", behaviour
         arn = str(self.lab.call(
@@ -311,12 +331,16 @@ class World:
             })  # fmt: skip
             if rows:
                 text = "\n".join(f"0.{n}" for n in range(rows)).encode()
-                clients.client("s3").put_object(Bucket=BUCKET, Key=f"processed-data/{MODEL}/{run}/test/features.csv", Body=text)
+                clients.client("s3").put_object(
+                    Bucket=BUCKET, Key=f"processed-data/{MODEL}/{run}/test/features.csv", Body=text
+                )
         return arn, version
 
     def approve(self, arn: str, status: str = "Approved") -> None:
         """Change the approval in the registry, as a person in the console does."""
-        self.lab.call("UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription="by hand")
+        self.lab.call(
+            "UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription="by hand"
+        )
 
     def endpoint(self) -> dict[str, Any]:
         """Describe the endpoint."""
@@ -352,11 +376,14 @@ class Execution:
     that a test can lose, kill or overtake.
     """
 
-    def __init__(self, world: World, name: str, *, kind: str = "release", version: int | None = None, **more: Any) -> None:
+    def __init__(
+        self, world: World, name: str, *, kind: str = "release", version: int | None = None, **more: Any
+    ) -> None:
         self.world, self.name, self.kind, self.version, self.more = world, name, kind, version, more
         self.arn = f"{ARN}-{kind}:{name}"
         self.fence: int | None = None
-        self.next, self.why, self.progress = "take", "", {}
+        self.next, self.why = "take", ""
+        self.progress: dict[str, Any] = {}
         self.outcome = ""
         self.child: Execution | None = None
         self.rate = 0
@@ -393,7 +420,13 @@ class Execution:
 
     def _take(self) -> None:
         answer = releases.take(
-            MODEL, version=self.version, owner=self.arn, at=self.world.at, correlation_id=self.name, kind=self.kind, **self.more
+            MODEL,
+            version=self.version,
+            owner=self.arn,
+            at=self.world.at,
+            correlation_id=self.name,
+            kind=self.kind,
+            **self.more,
         )
         self.fence, self.why = answer["fence"], answer["why"]
         self.world.actor = answer["fence"]
@@ -443,7 +476,13 @@ class Execution:
 
     def _end_as(self, outcome: str) -> None:
         conclusions.conclude(
-            MODEL, owner=self.arn, fence=self.fence, outcome=outcome, why=self.why, at=self.world.at, correlation_id=self.name
+            MODEL,
+            owner=self.arn,
+            fence=self.fence,
+            outcome=outcome,
+            why=self.why,
+            at=self.world.at,
+            correlation_id=self.name,
         )
         self.end(outcome)
 

@@ -22,10 +22,13 @@ specs = st.builds(
     st.sampled_from(["canary", "linear", "all_at_once"]), st.integers(1, 50), st.integers(10, 50), st.integers(60, 2000),
     st.integers(0, 3600),
 )  # fmt: skip
-LIVE = {"config": "linnet-flights-v1-f1", "variants": {"blue": {"count": 3, "weight": 1.0, "model": "linnet-flights-v1"}}}
+LIVE: dict[str, Any] = {
+    "config": "linnet-flights-v1-f1",
+    "variants": {"blue": {"count": 3, "weight": 1.0, "model": "linnet-flights-v1"}},
+}
 
 
-def plan(strategy: str, live: Any = LIVE, **more: Any) -> dict[str, Any]:
+def plan(strategy: Any, live: Any = LIVE, **more: Any) -> dict[str, Any]:
     spec = {"endpoint": {"instance_count": 2}, "rollout": Rollout(strategy=strategy, **more).model_dump()}
     return rollout.plan(stack="linnet", model="flights", version=7, fence=12, spec=spec, live=live)
 
@@ -103,8 +106,8 @@ PHASES = ("creating", "rolling", "watching", "entering", "shifting", "baking", "
 STATUSES = (*rollout.CHANGING, *rollout.STUCK, "InService")
 looks = st.fixed_dictionaries({
     "phase": st.sampled_from(PHASES), "since": st.just("2026-01-31T12:00:00+00:00"), "step": st.integers(0, 4),
-    "look": st.integers(0, 10), "unknown": st.integers(0, 8), "seen": st.integers(0, 50), "condemned": st.sampled_from(["", "bad"]),
-    "looks": st.integers(0, 1000),
+    "look": st.integers(0, 10), "unknown": st.integers(0, 8), "seen": st.integers(0, 50),
+    "condemned": st.sampled_from(["", "bad"]), "looks": st.integers(0, 1000),
 })  # fmt: skip
 sights = st.fixed_dictionaries({
     "status": st.sampled_from(STATUSES), "config": st.sampled_from(["old", "both", "new", "foreign"]),
@@ -116,7 +119,15 @@ verdicts = st.fixed_dictionaries({
     "state": st.sampled_from(["healthy", "unhealthy", "unknown"]), "why": st.just("why"),
     "requests": st.none() | st.integers(0, 100),
 })  # fmt: skip
-LADDER = {"target": "new", "both": "both", "previous_config": "old", "steps": [5, 10, 25, 50, 100], "variant": "green", "champion_variant": "blue", "strategy": "ladder"}
+LADDER = {
+    "target": "new",
+    "both": "both",
+    "previous_config": "old",
+    "steps": [5, 10, 25, 50, 100],
+    "variant": "green",
+    "champion_variant": "blue",
+    "strategy": "ladder",
+}
 
 
 @given(looks, sights, verdicts)
@@ -128,12 +139,14 @@ def test_i7_f42_f47_only_a_healthy_approved_fleet_that_serves_is_concluded(
     if found["next"] == "conclude":
         assert (sight["status"], sight["config"]) == ("InService", "new")
         if progress["phase"] != "restoring":
-            assert not sight["rejected"] and not progress["condemned"]
+            assert not sight["rejected"]
+            assert not progress["condemned"]
         if progress["phase"] == "watching":
             assert verdict["state"] == "healthy"
     if found["next"] in ("shift", "finish", "probe"):
         assert sight["status"] == "InService"
-        assert not sight["rejected"] and not found["progress"]["condemned"]
+        assert not sight["rejected"]
+        assert not found["progress"]["condemned"]
     if progress["phase"] == "baking" and found["next"] in ("shift", "finish"):
         assert verdict["state"] == "healthy"
 
@@ -153,11 +166,23 @@ def test_f51_the_looks_of_a_release_are_bounded(
 def test_a_fleet_without_a_healthy_look_is_given_up_in_the_end(found: list[dict[str, Any]]) -> None:
     """A bake ends for every sequence of looks: min_requests bounds the busy ones, max_unknown_looks the silent ones."""
     spec, progress = Rollout().model_dump(), rollout.begin(LADDER, "t") | {"phase": "baking", "step": 4}
-    sight = {"status": "InService", "config": "both", "pending": None, "baking": False, "weights": {}, "counts": {}, "rejected": ""}
+    sight: dict[str, Any] = {
+        "status": "InService",
+        "config": "both",
+        "pending": None,
+        "baking": False,
+        "weights": {},
+        "counts": {},
+        "rejected": "",
+    }
     seen = 0
     for verdict in found:
         seen = min(seen + (verdict["requests"] or 0), 19)
-        unhealthy_at_most = {"state": "unknown" if verdict["state"] == "healthy" else verdict["state"], "why": "w", "requests": seen}
+        unhealthy_at_most = {
+            "state": "unknown" if verdict["state"] == "healthy" else verdict["state"],
+            "why": "w",
+            "requests": seen,
+        }
         answer = rollout.settle(LADDER, progress, sight, unhealthy_at_most, spec, "t")
         progress = answer["progress"]
         if answer["next"] != "wait":

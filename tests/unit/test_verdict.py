@@ -62,9 +62,12 @@ def test_i7_healthy_needs_every_number(
     found = assess(Evidence(requests, errors, latency, failures, recent), HEALTH)
 
     if found.state == "healthy":
-        assert requests is not None and requests >= 20
-        assert errors is not None and 0 <= errors <= 10
-        assert latency is not None and 0 <= latency <= 500
+        assert requests is not None
+        assert requests >= 20
+        assert errors is not None
+        assert 0 <= errors <= 10
+        assert latency is not None
+        assert 0 <= latency <= 500
 
 
 @given(st.floats(20, 1e6), st.floats(0, 100), st.floats(0, 5000), st.floats(0, 100), st.floats(0, 1000))
@@ -80,7 +83,7 @@ def test_more_errors_or_more_latency_never_make_a_fleet_healthier(
 
 @pytest.mark.parametrize("limit", ["500", None, math.nan, True])
 def test_peer_bug_mcd_b_a_limit_that_is_no_number_is_refused_by_name(limit: object) -> None:
-    with pytest.raises(BadInputError, match="rollout.health.max_latency_ms"):
+    with pytest.raises(BadInputError, match=r"rollout\.health\.max_latency_ms"):
         assess(Evidence(100, 0, 1.0), HEALTH | {"max_latency_ms": limit})
 
 

@@ -7,7 +7,7 @@ update needs the same variants in both configs and replaces all fleets, so the l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from linnet.decisions import names
@@ -21,6 +21,7 @@ WATCH_SECONDS = 300
 MOST_LOOKS = 900
 _LONGEST = 28_800
 _ALL = 100
+_PATIENCE = 3
 CHANGING = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
 STUCK = ("Failed", "UpdateRollbackFailed", "OutOfService")
 
@@ -176,7 +177,16 @@ def begin(found: Mapping[str, Any], at: str) -> Progress:
 
 
 def _progress(phase: str, at: str, step: int = 0, looks: int = 0, condemned: str = "") -> Progress:
-    return {"phase": phase, "since": at, "step": step, "look": 0, "unknown": 0, "seen": 0, "condemned": condemned, "looks": looks}
+    return {
+        "phase": phase,
+        "since": at,
+        "step": step,
+        "look": 0,
+        "unknown": 0,
+        "seen": 0,
+        "condemned": condemned,
+        "looks": looks,
+    }
 
 
 def judged(progress: Mapping[str, Any]) -> bool:
@@ -191,8 +201,8 @@ def settle(
     """Return what comes next: `{next, wait, why, progress}`.
 
     `sight` is the endpoint read just now: `{status, config, pending, weights, counts, baking}`, and `rejected`: why the
-    registry takes the approval back, or empty (F42). `verdict` is `{state, why, requests}`. `next` is one of wait, probe, shift,
-    finish, conclude, roll back, rolled back (somebody did it already), hold.
+    registry takes the approval back, or empty (F42). `verdict` is `{state, why, requests}`. `next` is one of
+    wait, probe, shift, finish, conclude, roll back, rolled back (somebody did it already), hold.
     """
     now = dict(progress) | {"looks": int(progress["looks"]) + 1}
     status, phase = sight["status"], str(progress["phase"])
@@ -233,45 +243,58 @@ def _weigh(now: Progress, verdict: Mapping[str, Any], rollout: Mapping[str, Any]
 
 
 def _arrived(
-    found: Mapping[str, Any], now: Progress, sight: Mapping[str, Any], rollout: Mapping[str, Any], at: str,
+    found: Mapping[str, Any],
+    now: Progress,
+    sight: Mapping[str, Any],
+    rollout: Mapping[str, Any],
+    at: str,
     verdict: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Decide at an endpoint that is InService: which config won is in its name, never in its status (F47)."""
-    phase, config = now["phase"], sight["config"]
+    phase = now["phase"]
     expected = found["both"] if phase in ("entering", "shifting", "baking") else found["target"]
-    if config != expected:
-        if config == found.get("previous_config") and phase in ("rolling", "entering"):
-            return _answer("rolled back", now, now["condemned"] or "SageMaker took the update back")
-        if config == found["both"] and phase == "finishing":
-            return _answer("roll back", now, "the last update of the ladder did not take place")
-        return _answer("hold", now, f"the endpoint serves {config}, expected was {expected}")
-    if phase == "restoring":
-        return _answer("conclude", now, "the old config serves again")
-    if now["condemned"]:
+    if sight["config"] != expected:
+        return _elsewhere(found, now, str(sight["config"]), expected)
+    if now["condemned"] and phase != "restoring":
         return _answer("roll back", now, now["condemned"])
-    if phase in ("creating", "entering"):
-        return _answer("probe", now, "the new fleet is in service")
-    if phase == "rolling":
-        return _answer(
-            "wait", _progress("watching", at, looks=now["looks"]), "all traffic is on the new fleet", LOOK_SECONDS
-        )
-    if phase == "watching":
-        return _watched(now, WATCH_SECONDS, verdict, _answer("conclude", now, verdict["why"]))
-    if phase == "shifting":
-        wanted = weights(found, int(found["steps"][now["step"]]))
-        if sight["weights"] != wanted:
-            now["look"] += 1
-            again = _answer("shift", now, f"the weights are {sight['weights']}, wanted {wanted}")
-            return again if now["look"] <= 3 else _answer("roll back", now, again["why"])  # noqa: PLR2004 - patience
-        share = int(found["steps"][now["step"]])
+    watching = _progress("watching", at, looks=now["looks"])
+    bake = int(rollout["wait_seconds"])
+    answers: dict[str, Callable[[], dict[str, Any]]] = {
+        "creating": lambda: _answer("probe", now, "the endpoint is in service"),
+        "entering": lambda: _answer("probe", now, "the challenger is in service"),
+        "rolling": lambda: _answer("wait", watching, "all traffic is on the new fleet", LOOK_SECONDS),
+        "watching": lambda: _watched(now, WATCH_SECONDS, verdict, _answer("conclude", now, verdict["why"])),
+        "shifting": lambda: _shifted(found, now, sight["weights"], at),
+        "baking": lambda: _watched(now, bake, verdict, _climbed(found, now, verdict, at)),
+        "finishing": lambda: _answer("conclude", now, "the challenger alone serves"),
+        "restoring": lambda: _answer("conclude", now, "the old config serves again"),
+    }
+    return answers[phase]()
+
+
+def _elsewhere(found: Mapping[str, Any], now: Progress, config: str, expected: str) -> dict[str, Any]:
+    if config == found.get("previous_config") and now["phase"] in ("rolling", "entering"):
+        return _answer("rolled back", now, now["condemned"] or "SageMaker took the update back")
+    if config == found["both"] and now["phase"] == "finishing":
+        return _answer("roll back", now, "the last update of the ladder did not take place")
+    return _answer("hold", now, f"the endpoint serves {config}, expected was {expected}")
+
+
+def _shifted(found: Mapping[str, Any], now: Progress, seen: Mapping[str, float], at: str) -> dict[str, Any]:
+    """Bake when the weights that were asked for are the weights that are there; ask again a few times otherwise."""
+    share = int(found["steps"][now["step"]])
+    if seen == weights(found, share):
         baking = _progress("baking", at, step=now["step"], looks=now["looks"])
         return _answer("wait", baking, f"the challenger takes {share} % of the traffic", LOOK_SECONDS)
-    if phase == "baking":
-        last = now["step"] == len(found["steps"]) - 1
-        onward = _progress("finishing" if last else "shifting", at, step=now["step"] + (not last), looks=now["looks"])
-        healthy = _answer("finish" if last else "shift", onward, verdict["why"])
-        return _watched(now, int(rollout["wait_seconds"]), verdict, healthy)
-    return _answer("conclude", now, "the challenger alone serves")
+    now["look"] += 1
+    why = f"the weights are {dict(seen)}, wanted {weights(found, share)}"
+    return _answer("shift" if now["look"] <= _PATIENCE else "roll back", now, why)
+
+
+def _climbed(found: Mapping[str, Any], now: Progress, verdict: Mapping[str, Any], at: str) -> dict[str, Any]:
+    last = now["step"] == len(found["steps"]) - 1
+    onward = _progress("finishing" if last else "shifting", at, step=now["step"] + (not last), looks=now["looks"])
+    return _answer("finish" if last else "shift", onward, str(verdict["why"]))
 
 
 def _watched(now: Progress, seconds: int, verdict: Mapping[str, Any], healthy: dict[str, Any]) -> dict[str, Any]:

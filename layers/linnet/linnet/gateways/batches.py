@@ -108,6 +108,8 @@ def close_when_quiet(model: str, batch: str, at: str) -> dict[str, Any]:
 
 def _close_by_manifest(model: str, folder: str, uri: str, version: str, at: str) -> dict[str, Any]:
     """Verify every object that a manifest lists, and close the batch with exactly these versions (F21, F22)."""
+    if s3.head(uri, version or None) is None:  # the event is a claim; S3 is consistent, so waiting would not mend it
+        raise BadInputError("_MANIFEST.json", f"{uri} version {version}", "an object that exists")
     entries = batches.read_manifest(s3.read(uri, version=version or None, limit=batches.MANIFEST_BYTES))
     listed = []
     for entry in entries:
@@ -148,11 +150,8 @@ def _close(model: str, batch: str, listed: list[dict[str, Any]], at: str) -> dic
         "state": "closed", "closed_at": at, "list_uri": uri, "objects": len(listed), "digest": digest,
         "bytes": sum(o["size"] for o in listed),
     }  # fmt: skip
-    changed = ledger.change(
-        f"model/{model}", f"batch#{batch}", put=closed, only_if="#state = :open", given={"open": "open"}
-    )
-    if changed:
-        ledger.append(f"model/{model}", "batch", at, {"batch": batch} | closed, key=digest + batch)
+    ledger.change(f"model/{model}", f"batch#{batch}", put=closed, only_if="#state = :open", given={"open": "open"})
+    ledger.append(f"model/{model}", "batch", at, {"batch": batch} | closed, key=digest + batch)
     # Also for a batch that was closed before: a crash after closing must not lose its signal; the id makes it one.
     return admit(signals.of_batch(model, batch, digest, at))
 

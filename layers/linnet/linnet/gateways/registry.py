@@ -182,24 +182,16 @@ def observe(detail: PackageDetail, event_id: str, at: str) -> str:
     Only a change of the approval of a completed package of an onboarded model counts (peers.md finding 6; peer bug
     sagemaker-custom-project-templates#15: `anything-but PendingManualApproval` released rejected models and edits).
     """
-    if detail.updated_fields is not None and "ModelApprovalStatus" not in detail.updated_fields:
-        return f"ignored: only {', '.join(detail.updated_fields)} changed"
     known = [str(row["model"]) for row in ledger.query("models")]
     model = next(
         (name for name in known if names.base(settings().stack, name) == detail.model_package_group_name), None
     )
     if model is None:
         return f"ignored: {detail.model_package_group_name or 'no group'} belongs to no onboarded model"
-    arn = detail.model_package_arn
-    try:
-        found = sagemaker.package(arn)
-    except NotFoundError:
-        return "ignored: the package is gone"
-    if found.get("ModelPackageGroupName") != detail.model_package_group_name:
-        return "ignored: the package belongs to another group"
-    status = str(found.get("ModelApprovalStatus"))
-    if found.get("ModelPackageStatus") != "Completed" or status not in ("Approved", "Rejected"):
-        return f"ignored: the package is {found.get('ModelPackageStatus')}, {status}"
+    found, objection = _read_again(detail)
+    if objection:
+        return f"ignored: {objection}"
+    arn, status = detail.model_package_arn, str(found["ModelApprovalStatus"])
     version, comment = int(found["ModelPackageVersion"]), str(found.get("ApprovalDescription", ""))
     for row in approvals.waiting(model, arn):
         word = "approve" if status == "Approved" else "reject"
@@ -208,6 +200,22 @@ def observe(detail: PackageDetail, event_id: str, at: str) -> str:
     if status == "Rejected":
         return _rejected(model, version, row, at)
     return start_release(model, version)
+
+
+def _read_again(detail: PackageDetail) -> tuple[dict[str, Any], str]:
+    """Return the package as it is now, and why the event about it is no decision, or an empty text."""
+    if detail.updated_fields is not None and "ModelApprovalStatus" not in detail.updated_fields:
+        return {}, f"only {', '.join(detail.updated_fields)} changed"
+    try:
+        found = sagemaker.package(detail.model_package_arn)
+    except NotFoundError:
+        return {}, "the package is gone"
+    if found.get("ModelPackageGroupName") != detail.model_package_group_name:
+        return {}, "the package belongs to another group"
+    status = found.get("ModelApprovalStatus")
+    if found.get("ModelPackageStatus") != "Completed" or status not in ("Approved", "Rejected"):
+        return {}, f"the package is {found.get('ModelPackageStatus')}, {status}"
+    return found, ""
 
 
 def _who(found: Mapping[str, Any]) -> str:

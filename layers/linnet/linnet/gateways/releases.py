@@ -281,34 +281,37 @@ def start(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
     answer = {"progress": dict(progress or rollout.begin(plan, at)), "wait": rollout.SETTLE_SECONDS}
     target = plan["both"] if plan["both"] and not progress else plan["target"]
     live = sagemaker.endpoint(endpoint)
-    if live and target is not None and target in (live["config"], live["pending"]):
+    if live and (target in (live["config"], live["pending"]) if target else live["status"] == "Deleting"):
         return answer
     if live and live["status"] in rollout.CHANGING:
-        if plan["strategy"] == "restore" and target is None and live["status"] == "Deleting":
-            return answer
         raise BusyError(f"the endpoint {endpoint} is {live['status']}")
     if target is not None and (live is None) != (plan["strategy"] == "create"):
-        raise ConflictError(
-            f"the endpoint {endpoint} {'is gone' if live is None else 'appeared'} since the plan was made"
-        )
+        seen = "is gone" if live is None else "appeared"
+        raise ConflictError(f"the endpoint {endpoint} {seen} since the plan was made")
     if progress:
         scaling.hand_over(endpoint, str(plan["champion_variant"]), str(plan["variant"]))
     leases.require(endpoint, owner=owner, fence=fence)
     try:
-        if target is None:
-            if live is not None:
-                sagemaker.delete_endpoint(endpoint)
-        elif live is None:
-            sagemaker.create_endpoint(endpoint, target, tags(row))
-        else:
-            sagemaker.update_endpoint(endpoint, target, plan["deployment"])
+        _change(row, target, exists=live is not None)
     except ClientError as error:
         now = sagemaker.endpoint(endpoint)
-        if now and now["status"] in rollout.CHANGING and target not in (now["config"], now["pending"]):
+        arrived = now is not None and target in (now["config"], now["pending"])
+        if now and now["status"] in rollout.CHANGING and not arrived:
             raise BusyError(f"the endpoint {endpoint} is {now['status']}: {error}") from None
-        if not now or target not in (now["config"], now["pending"]):
+        if not arrived:
             raise
     return answer
+
+
+def _change(row: Mapping[str, Any], target: str | None, *, exists: bool) -> None:
+    endpoint = str(row["endpoint"])
+    if target is None:
+        if exists:
+            sagemaker.delete_endpoint(endpoint)
+    elif exists:
+        sagemaker.update_endpoint(endpoint, target, row["plan"]["deployment"])
+    else:
+        sagemaker.create_endpoint(endpoint, target, tags(row))
 
 
 def shift(model: str, *, owner: str, fence: int, step: int | None) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
                 raise
             status = "gone"
         if status != "RUNNING":
-            close(
+            return close(  # freeing the slot starts what waits
                 model, str(slot["run"]), str(owner), at, "failed", f"its execution is {status} and left the slot taken",
                 correlation_id=str(owner),
             )  # fmt: skip

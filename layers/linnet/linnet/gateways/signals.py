@@ -65,12 +65,11 @@ def admit(signal: Signal) -> dict[str, Any]:
 
 def _note(signal: Signal, state: str) -> None:
     row: Mapping[str, Any] = {"state": state, "signal": signal.model_dump()}
-    if not ledger.put_once(f"model/{signal.model}", f"reason#{signal.id}", row):
-        return
-    ledger.append(
-        f"model/{signal.model}", "signal", signal.at, signal.model_dump() | {"correlation_id": signal.id}, key=signal.id
-    )
-    if signal.kind in ("drift", "quality"):
+    ledger.put_once(f"model/{signal.model}", f"reason#{signal.id}", row)
+    # Also for a known reason: a crash after the row must not lose its entry; the key makes it one.
+    entry = signal.model_dump() | {"correlation_id": signal.id}
+    new = ledger.append(f"model/{signal.model}", "signal", signal.at, entry, key=signal.id)
+    if new and signal.kind in ("drift", "quality"):
         notifications.notify(
             "drift",
             model=signal.model,

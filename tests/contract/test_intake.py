@@ -1,0 +1,440 @@
+"""Every signal through its real handler: each counts once, none is lost, what is wrong for ever is kept with its reason."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings as examples, strategies as st
+
+from linnet.events.spec import check_spec, spec_json
+from linnet.gateways import ledger, runs
+from linnet.gateways.clients import client
+from linnet.settings import settings
+from models.flights import data as flights
+from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
+
+EXAMPLES = 2000 if os.environ.get("LINNET_NIGHTLY") else 40
+MODEL = "flights"
+
+
+@pytest.fixture
+def intake(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:  # noqa: F811
+    """Return the account with an onboarded model, its machines and its drift alarm in ALARM."""
+    for name in ("retrain", "intake"):
+        world.machines[name] = world._machine(name)
+        monkeypatch.setenv(f"LINNET_{name.upper()}_MACHINE", world.machines[name])
+    monkeypatch.setenv("LINNET_SAGEMAKER_ROLE", "arn:aws:iam::123456789012:role/sagemaker")
+    settings.cache_clear()
+    onboard(MODEL)
+    for alarm in ("linnet-flights-drift", "linnet-flights-quality"):
+        world.cloudwatch.put_metric_alarm(
+            AlarmName=alarm, MetricName="m", Namespace="n", Period=60, EvaluationPeriods=1, Threshold=1, Statistic="Sum",
+            ComparisonOperator="GreaterThanThreshold",
+        )  # fmt: skip
+        world.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="by a test")
+    yield world
+
+
+def onboard(model: str, **retraining: Any) -> None:
+    spec = spec_json(check_spec(flights.spec() | {"model": model, "retraining": retraining}))
+    row = {"spec": spec, "digest": "d", "version_id": "v", "at": "2026-11-21T00:00:00Z"}
+    ledger.change(f"model/{model}", "spec", put=row, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
+    ledger.put_once("models", model, {"model": model})
+
+
+def wake(event: Any) -> Any:
+    return handler("on_signal")(event, CONTEXT)
+
+
+def wakes(*names: str) -> None:
+    for name in names:
+        wake(sample(name))
+
+
+def reasons(model: str = MODEL) -> list[dict[str, Any]]:
+    return list(ledger.query(f"model/{model}", "reason#"))
+
+
+def put_batch(world: World, batch: str, files: dict[str, bytes]) -> dict[str, Any]:  # noqa: F811
+    """Upload a batch and return the event of its manifest."""
+    event = sample("on_signal.manifest")
+    for name in sorted(files, key=lambda n: n == "_MANIFEST.json"):
+        version = world.put(f"raw-data/{MODEL}/{batch}/{name}", files[name])
+    event["detail"]["object"] |= {"key": f"raw-data/{MODEL}/{batch}/_MANIFEST.json", "version-id": version}
+    return event
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("on_signal.drift", "DataDriftDetected"),
+        ("on_signal.quality", "ModelQualityDegraded"),
+        ("on_signal.monitor", "ModelDriftDetected"),
+        ("on_signal.schedule", "Scheduled"),
+        ("on_signal.request", "Manual"),
+        ("on_signal.commit", "CodeChanged"),
+    ],
+)
+def test_eb_01_eb_02_eb_03_tg_02_an_event_of_each_family_starts_exactly_one_run_that_names_it(
+    intake: World, name: str, reason: str
+) -> None:
+    wakes(name)
+
+    assert len(intake.started("retrain")) == 1
+    (kept,) = reasons()
+    assert kept["signal"]["reason"] == reason
+    assert sample(name)["id"] in kept["signal"]["source"]
+
+
+@pytest.mark.parametrize(
+    "name", ["on_signal.drift_over", "on_signal.drift_notice", "on_signal.monitor_quiet", "on_signal.folder",
+             "on_signal.elsewhere"],
+)  # fmt: skip
+def test_da_02_eb_03_what_is_no_reason_starts_nothing_and_is_no_error(intake: World, name: str) -> None:
+    wakes(name)
+
+    assert intake.started("retrain") == []
+    assert reasons() == []
+    assert intake.documents("quarantine/") == {}
+
+
+def test_f1_f2_f19_duplicates_with_the_same_and_with_fresh_ids_are_one_run(intake: World) -> None:
+    for name in ("on_signal.drift", "on_signal.schedule"):
+        for number in range(4):
+            event = sample(name)
+            event["id"] = event["id"] if number < 2 else f"fresh-{number}"
+            wake(event)
+
+    assert len(reasons()) == 2
+    assert len({e["name"] for e in intake.started("retrain")}) <= 2
+
+
+def test_f4_an_alarm_that_is_over_when_its_event_arrives_asks_for_nothing(intake: World) -> None:
+    intake.cloudwatch.set_alarm_state(AlarmName="linnet-flights-drift", StateValue="OK", StateReason="by a test")
+    wakes("on_signal.drift")
+
+    assert reasons() == []
+
+
+def test_f7_a_forged_alarm_of_a_model_that_does_not_exist_is_quarantined_and_told(intake: World) -> None:
+    event = sample("on_signal.drift")
+    event["detail"]["alarmName"] = "linnet-stranger-drift"
+
+    assert "quarantined" in wake(event)
+    (record,) = intake.documents("quarantine/").values()
+    assert record["field"] == "detail.alarmName"
+    assert "flights" in record["allowed"]
+    assert [m["kind"] for m in intake.messages()] == ["quarantined"]
+    assert intake.started("retrain") == []
+
+
+def test_tg_01_a_signal_kind_that_the_spec_does_not_retrain_on_is_noted_and_starts_nothing(intake: World) -> None:
+    onboard(MODEL, signals=["drift", "manual"])
+    wakes("on_signal.schedule")
+
+    assert [r["state"] for r in reasons()] == ["noted"]
+    assert intake.started("retrain") == []
+
+
+def test_f21_a_manifest_closes_its_batch_with_exactly_the_listed_versions_and_starts_one_run(intake: World) -> None:
+    event = put_batch(intake, "2013-01", flights.batch(season="winter", rows=50, part=0))
+    for _ in range(3):
+        wake(event)
+
+    assert len(intake.started("retrain")) == 1
+    (batch,) = [r for r in ledger.query(f"model/{MODEL}", "batch#")]
+    assert batch["state"] == "closed"
+    (listed,) = intake.documents("processed-data/").values()
+    version = intake.s3.head_object(Bucket=BUCKET, Key=f"raw-data/{MODEL}/2013-01/part-00001.csv")["VersionId"]
+    assert [(o["uri"].rpartition("/")[2], o["version"]) for o in listed] == [("part-00001.csv", version)]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda m: m["objects"][0].update(size=1), "size of part-00001.csv"),
+        (lambda m: m["objects"][0].update(sha256="0" * 64), "sha256 of part-00001.csv"),
+        (lambda m: m["objects"][0].update(key="part-00002.csv"), "_MANIFEST.json"),
+        (lambda m: m["objects"][0].update(key="../secret"), "_MANIFEST.json objects[0].key"),
+        (lambda m: m["objects"][0].update(rows=-1), "_MANIFEST.json objects[0].rows"),
+        (lambda m: m["objects"][0].update(sha256="zz"), "_MANIFEST.json objects[0].sha256"),
+        (lambda m: m.update(objects=[]), "_MANIFEST.json objects"),
+        (lambda m: m["objects"].append(m["objects"][0]), "_MANIFEST.json objects"),
+    ],
+)
+def test_f21_a_manifest_that_lies_is_quarantined_with_the_field_named_and_starts_nothing(
+    intake: World, change: Any, field: str
+) -> None:
+    files = flights.batch(season="winter", rows=50, part=0)
+    manifest = json.loads(files["_MANIFEST.json"])
+    change(manifest)
+    wake(put_batch(intake, "2013-01", files | {"_MANIFEST.json": json.dumps(manifest).encode()}))
+
+    (record,) = intake.documents("quarantine/").values()
+    assert record["field"] == field
+    assert intake.started("retrain") == []
+
+
+def arrival(key: str, at: datetime, sequencer: str, version: str = "v1") -> dict[str, Any]:
+    event = sample("on_signal")
+    event["time"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    event["detail"]["object"] |= {"key": key, "sequencer": sequencer, "version-id": version, "size": 5}
+    return event
+
+
+def test_a_burst_without_a_manifest_is_one_batch_of_the_distinct_latest_versions_whatever_the_order(
+    intake: World,
+) -> None:
+    start = datetime(2026, 11, 21, 2, tzinfo=UTC)
+    keys = [f"raw-data/{MODEL}/burst/{name}" for name in ("a b.csv", "c+d.csv", "ü.csv")]
+    events = [arrival(k, start, f"0A{n}", f"v{n}") for n, k in enumerate(keys)]
+    events.append(arrival(keys[1], start, "0A9", "newest"))
+    for event in [*reversed(events), *events]:
+        wake(event)
+    quiet = {"model": MODEL, "batch": "burst", "at": "2026-11-21T02:04:00Z", "correlation_id": "c"}
+
+    assert handler("close_batch")(quiet, CONTEXT)["closed"] is False
+    assert handler("close_batch")(quiet | {"at": "2026-11-21T02:05:00Z"}, CONTEXT)["closed"] is True
+    assert handler("close_batch")(quiet | {"at": "2026-11-21T02:06:00Z"}, CONTEXT)["closed"] is True
+
+    assert len(intake.started("intake")) == 1
+    assert len(intake.started("retrain")) == 1
+    (listed,) = intake.documents("processed-data/").values()
+    assert {o["uri"].rpartition("/")[2]: o["version"] for o in listed} == {
+        "a b.csv": "v0", "c+d.csv": "newest", "ü.csv": "v2",
+    }  # fmt: skip
+
+
+def test_a_late_file_makes_the_next_batch(intake: World) -> None:
+    start = datetime(2026, 11, 21, 2, tzinfo=UTC)
+    wake(arrival(f"raw-data/{MODEL}/burst/a.csv", start, "0A1"))
+    handler("close_batch")({"model": MODEL, "batch": "burst", "at": "2026-11-21T03:00:00Z", "correlation_id": "c"}, CONTEXT)
+    wake(arrival(f"raw-data/{MODEL}/burst/late.csv", start + timedelta(hours=2), "0A2"))
+
+    states = {r["batch"]: r["state"] for r in ledger.query(f"model/{MODEL}", "batch#")}
+    assert states == {"burst": "closed", "burst~2": "open"}
+
+
+@pytest.mark.parametrize("event", [None, [], 7, "text", {}, {"detail-type": "Object Created"}, {"id": "x", "source": 3}])
+def test_f6_an_event_that_does_not_parse_is_quarantined_with_a_reason_and_never_retried(intake: World, event: Any) -> None:
+    assert "quarantined" in wake(event)
+    (record,) = intake.documents("quarantine/").values()
+    assert record["field"]
+    assert record["allowed"]
+
+
+@examples(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    name=st.sampled_from(["on_signal", "on_signal.manifest", "on_signal.drift", "on_signal.schedule", "on_signal.request"]),
+    path=st.integers(0, 40),
+    value=st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(), max_size=2),
+                    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)),
+)  # fmt: skip
+def test_f6_a_mutated_event_is_handled_or_quarantined_and_never_raises(
+    intake: World, name: str, path: int, value: Any
+) -> None:
+    event = copy.deepcopy(sample(name))
+    places = list(_places(event))
+    holder, key = places[path % len(places)]
+    holder[key] = value
+    json.dumps(event)
+
+    assert isinstance(wake(event), dict)
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+    for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
+        yield node, key
+        if isinstance(child, (dict, list)):
+            yield from _places(child)
+
+
+def take(execution: str, at: str = "2026-11-21T02:00:00Z") -> dict[str, Any]:
+    given_ = {"model": MODEL, "execution": execution, "at": at, "correlation_id": "c"}
+    return dict(handler("take_slot")(given_, CONTEXT))
+
+
+@pytest.fixture
+def batched(intake: World) -> World:
+    """Return the account with a closed batch that waits for a run."""
+    wake(put_batch(intake, "2013-01", flights.batch(season="winter", rows=600, part=0)))
+    return intake
+
+
+def test_of_two_executions_one_takes_the_slot_and_the_same_one_may_ask_again(batched: World) -> None:
+    first, second, again = take("e1"), take("e2"), take("e1")
+
+    assert (first["proceed"], second["proceed"], again["proceed"]) == (True, False, True)
+    assert "holds the slot" in second["why"]
+    assert {k: again[k] for k in ("run", "trigger", "inputs_uri")} == {k: first[k] for k in ("run", "trigger", "inputs_uri")}
+
+
+def test_tg_06_an_execution_by_hand_counts_as_a_manual_signal(batched: World) -> None:
+    ledger.change(f"model/{MODEL}", f"reason#{reasons()[0]['signal']['id']}", put={"state": "answered"})
+
+    assert take("by-hand")["trigger"]["TriggerReason"] == "Manual"
+
+
+def test_eb_05_merged_reasons_show_the_gravest_and_none_is_lost(batched: World) -> None:
+    wakes("on_signal.drift", "on_signal.schedule")
+    taken = take("e1")
+
+    assert taken["trigger"] == {
+        "TriggerReason": "DataDriftDetected", "Timestamp": "2026-11-21T02:00:00Z", "DriftSeverity": "High",
+    }  # fmt: skip
+    assert {r["state"] for r in reasons()} == {"answered"}
+    assert len(reasons()) == 3
+
+
+def close(taken: dict[str, Any], execution: str, outcome: str, at: str = "2026-11-21T02:10:00Z") -> None:
+    given_ = {
+        "model": MODEL, "run": taken["run"], "execution": execution, "at": at, "outcome": outcome, "why": "by a test",
+        "correlation_id": "c",
+    }  # fmt: skip
+    handler("close_run")(given_, CONTEXT)
+
+
+def test_a_judged_run_cools_down_a_failed_one_does_not_and_what_waits_is_started_by_the_reconciler(
+    batched: World,
+) -> None:
+    failed = take("e1")
+    close(failed, "e1", "failed")
+    wakes("on_signal.drift")
+    again = take("e2", "2026-11-21T02:11:00Z")
+    close(again, "e2", "not better", "2026-11-21T02:20:00Z")
+    wakes("on_signal.request")
+    before = len(batched.started("retrain"))
+
+    assert again["proceed"]
+    assert take("e3", "2026-11-21T02:30:00Z")["why"].startswith("cooling down until 2026-11-21T08:20:00Z")
+    tick = sample("reconcile_models")
+    handler("reconcile_models")(tick, CONTEXT)
+    assert len(batched.started("retrain")) == before
+    handler("reconcile_models")(tick | {"time": "2026-11-21T08:30:00Z"}, CONTEXT)
+    assert len(batched.started("retrain")) == before + 1
+    assert [r["signal"]["kind"] for r in reasons() if r["state"] == "waiting"] == ["manual"]
+
+
+def test_nothing_new_since_the_last_judged_run_does_not_start_and_says_so(batched: World) -> None:
+    close(take("e1"), "e1", "not better")
+    onboard(MODEL, cooldown_seconds=0)
+    found = take("e2", "2026-11-21T09:00:00Z")
+
+    assert (found["proceed"], "nothing is new" in found["why"]) == (False, True)
+    assert "owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})
+
+
+def test_the_daily_limit_holds_and_ends_with_the_day(batched: World) -> None:
+    onboard(MODEL, cooldown_seconds=0, daily_limit=1)
+    close(take("e1"), "e1", "failed")
+
+    assert "daily limit of 1" in take("e2")["why"]
+    assert take("e3", "2026-11-22T00:00:00Z")["proceed"]
+
+
+def test_f5_the_reconciler_frees_the_slot_of_an_execution_that_is_gone_and_starts_what_waits(batched: World) -> None:
+    take("gone")
+    wakes("on_signal.drift")
+    handler("reconcile_models")(sample("reconcile_models"), CONTEXT)
+
+    assert "owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})
+    assert next(ledger.query(f"model/{MODEL}", "run#"))["state"] == "failed"
+    assert len(batched.started("retrain")) == 2
+
+
+@pytest.mark.parametrize(("name", "freed"), [("on_workflow_ended", True), ("on_workflow_ended.succeeded", False)])
+def test_i9_an_ended_execution_frees_only_what_it_holds(batched: World, name: str, freed: bool) -> None:
+    take("flights-0123456789ab")
+    handler("on_workflow_ended")(sample(name), CONTEXT)
+
+    assert ("owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})) == freed
+
+
+def test_i9_a_late_event_of_another_execution_frees_nobody(batched: World) -> None:
+    take("somebody-else")
+    handler("on_workflow_ended")(sample("on_workflow_ended"), CONTEXT)
+
+    assert (ledger.read(f"model/{MODEL}", "slot") or {})["owner"] == "somebody-else"
+
+
+WRITES = ("PutItem", "UpdateItem", "PutObject", "StartExecution", "Publish")
+
+
+class CrashError(BaseException):
+    """The function died."""
+
+
+def crash_at(number: int, *, after: bool) -> Any:
+    """Die at the n-th write to AWS, before it reached AWS or after it did and the answer was lost."""
+    seen = {"writes": 0}
+
+    def die(params: Any = None, model: Any = None, **_: Any) -> None:
+        if model.name in WRITES:
+            seen["writes"] += 1
+            if seen["writes"] == number:
+                raise CrashError(model.name)
+
+    for service in ("dynamodb", "s3", "stepfunctions", "sns"):
+        client(service).meta.events.register(f"{'after' if after else 'before'}-call.*.*", die, unique_id="crash")
+    return seen
+
+
+def calm() -> None:
+    for service in ("dynamodb", "s3", "stepfunctions", "sns"):
+        for when in ("after", "before"):
+            client(service).meta.events.unregister(f"{when}-call.*.*", unique_id="crash")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", range(1, 13))
+def test_f28_f45_a_crash_at_any_write_loses_no_reason_and_starts_no_second_run(
+    intake: World, number: int, after: bool
+) -> None:
+    event = put_batch(intake, "2013-01", flights.batch(season="winter", rows=50, part=0))
+    steps = (
+        lambda: wake(event),
+        lambda: take("e1"),
+        lambda: close(take("e1"), "e1", "not better"),
+    )
+    crash_at(number, after=after)
+    for step in steps:
+        try:
+            step()
+        except CrashError:
+            calm()
+            step()  # delivered again, as the event, the task's retry or the next state does
+    calm()
+
+    assert len(intake.started("retrain")) == 1
+    assert [r["state"] for r in reasons()] == ["answered"]
+    slot = ledger.read(f"model/{MODEL}", "slot") or {}
+    assert "owner" not in slot
+    assert slot["day_runs"] == 1
+    (run,) = ledger.query(f"model/{MODEL}", "run#")
+    assert run["state"] == "not better"
+    kinds = [e["kind"] for e in ledger.history(f"model/{MODEL}")]
+    assert sorted(kinds) == ["batch", "run-ended", "run-started", "signal"]
+
+
+def test_the_crash_test_itself_fails_when_claiming_is_not_conditional(
+    intake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake(put_batch(intake, "2013-01", flights.batch(season="winter", rows=50, part=0)))
+    monkeypatch.setattr(runs, "_claim", lambda *_: True)  # the deliberately broken variant: nobody checks who holds it
+
+    assert take("e1")["proceed"]
+    assert take("e2")["proceed"]  # two runs of one model: what the condition prevents
+
+
+def test_raw_data_is_read_only_its_bytes_are_the_same_after_intake(batched: World) -> None:
+    files = flights.batch(season="winter", rows=600, part=0)
+    for name, body in files.items():
+        held = batched.s3.get_object(Bucket=BUCKET, Key=f"raw-data/{MODEL}/2013-01/{name}")["Body"].read()
+        assert hashlib.sha256(held).hexdigest() == hashlib.sha256(body).hexdigest()
