@@ -286,3 +286,26 @@ def test_a_rejection_of_what_serves_is_told_to_people(world: World) -> None:
 
     assert event(world, arn, "Rejected") == "noted: version 1 is rejected and serves"
     assert world.messages[-1]["kind"] == "attention"
+
+
+def test_f5_an_approval_whose_event_was_lost_is_found_once_i8(world: World) -> None:
+    arn, version = world.register()
+    world.approve(arn)
+
+    first, second = registry.reconcile(MODEL, world.at), registry.reconcile(MODEL, world.at)
+    (name,) = world.states.started
+
+    assert (first, second) == ({"release": f"started: {name}"}, {"release": f"already started: {name}"})
+    finished(Execution(world, "v1", version=version))
+    assert registry.reconcile(MODEL, world.at) == {}
+
+
+def test_i9_the_lease_of_a_release_that_died_unseen_is_found(world: World) -> None:
+    arn, version = world.register()
+    world.approve(arn)
+    dead = Execution(world, "dead", version=version)
+    dead.step()
+    dead.end("aborted")
+
+    assert registry.reconcile(MODEL, world.at)["lease"] == "held"
+    assert world.messages[-1]["kind"] == "release-held"

@@ -23,12 +23,12 @@ def digest(*parts: Any) -> str:
 
 def valid_model(name: str) -> bool:
     """Say whether `name` may name a model: lower case, digits and single hyphens, at most 20 characters."""
-    return len(name) <= MODEL_LENGTH and re.match(MODEL_PATTERN, name) is not None
+    return len(name) <= MODEL_LENGTH and re.fullmatch(MODEL_PATTERN, name) is not None
 
 
-def run_id(model: str, *reasons: str) -> str:
-    """Return the id of the run that answers exactly these reasons of a model."""
-    return "r" + digest(model, sorted(reasons))
+def run_id(model: str, execution: str) -> str:
+    """Return the id of the run that an execution of `retrain` is: short, because jobs' names end at 63 characters."""
+    return "r" + digest(model, execution)[:10]
 
 
 def base(stack: str, model: str) -> str:

@@ -81,6 +81,12 @@ def held_by(endpoint: str, owner: str) -> int | None:
     return int(held["fence"]) if held.get("owner") == owner else None
 
 
+def holder(endpoint: str) -> str | None:
+    """Return who holds the lease, or None."""
+    owner = (ledger.read(_pk(endpoint), "lease") or {}).get("owner")
+    return None if owner is None else str(owner)
+
+
 def free(endpoint: str, *, owner: str, fence: int) -> bool:
     """Give the lease back; say whether it was this owner's."""
     given = {"owner": owner, "fence": fence}

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import approvals, ledger, notifications, releases, sagemaker
+from linnet.gateways import approvals, leases, ledger, notifications, releases, sagemaker
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -294,3 +294,26 @@ def start_release(model: str, version: int) -> str:
             raise
         return f"already started: {name}"
     return f"started: {name}"
+
+
+def reconcile(model: str, at: str) -> dict[str, str]:
+    """Find what lost events left: a lease whose release has died, and the newest approved version that never went out.
+
+    SageMaker's and Step Functions' events are best effort (F5). A second pass does nothing more (I8).
+    """
+    done = {}
+    endpoint = names.base(settings().stack, model)
+    holder = leases.holder(endpoint)
+    if holder and not leases.runs(holder):
+        done["lease"] = releases.abandon(holder, holder.rpartition(":")[2], {"model": model}, at)
+    newest = client("sagemaker").list_model_packages(
+        ModelPackageGroupName=endpoint, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending",
+        MaxResults=1,
+    )["ModelPackageSummaryList"]  # fmt: skip
+    for summary in newest:
+        version = int(summary["ModelPackageVersion"])
+        champion = ledger.read(f"model/{model}", "champion") or {}
+        if int(champion.get("version", 0)) < version:
+            detail = PackageDetail(ModelPackageArn=summary["ModelPackageArn"], ModelPackageGroupName=endpoint)
+            done["release"] = observe(detail, f"reconcile-{model}-{version}", at)
+    return done

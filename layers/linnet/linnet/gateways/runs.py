@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import governor, names, signals
 from linnet.events.signals import Signal
-from linnet.gateways import batches, ledger, notifications, s3, specs
+from linnet.gateways import approvals, batches, ledger, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -64,7 +64,7 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
         )
         reasons = [by_hand]
     answer = governor.may_start(held, spec["retraining"], at, me=execution)
-    run = "r" + names.digest(model, execution)
+    run = names.run_id(model, execution)
     if not answer.start or not _claim(model, execution, run, at, held):
         return _nothing(model, run, answer.why or "another run took the slot in the same moment", correlation_id)
     if held.get("owner") == execution:  # a repeated call: the reasons are those that the first one took
@@ -168,6 +168,10 @@ def close(
         f"model/{model}", f"run#{run}", put={"state": outcome, "why": why, "ended": at},
         only_if="#state = :running OR #state = :registered", given={"running": "running", "registered": "registered"},
     )  # fmt: skip
+    if outcome in ("expired", "failed", "stopped"):  # nobody waits for the answer any more
+        for question in approvals.waiting(model):
+            if question.get("run") == run:
+                approvals.expire(question["decision_id"], at=at, why=why)
     entry = {
         "run": run,
         "outcome": outcome,
