@@ -21,8 +21,7 @@ def run() -> dict[str, Any]:
     for name, seconds in phases.items():
         print(f"   {seconds:6.1f} s  {name}")
     rest = round(report["seconds"] - sum(work.values()), 1)
-    print(f"   {report['seconds']:6.1f} s in all; training {work.get('training', 0)} s, transform {work.get('transform', 0)} s, "
-          f"serving {work.get('serving', 0)} s, the rest {rest} s (waiting x{report['rate']} included)")  # fmt: skip
+    print(f"   {report['seconds']:6.1f} s in all at x{report['rate']}: {work}, the rest {rest} s (waiting included)")
     return {
         "seconds_by_phase": phases, "seconds_in_all": report["seconds"], "work_seconds": work,
         "neither_training_nor_serving_seconds": rest, "goal": f"at most {GOAL} s, story held",

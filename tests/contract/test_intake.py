@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings as examples, strategies as st
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import ledger, runs
@@ -25,7 +27,7 @@ MODEL = "flights"
 
 
 @pytest.fixture
-def intake(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:  # noqa: F811
+def intake(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Return the account with an onboarded model, its machines and its drift alarm in ALARM."""
     for name in ("retrain", "intake"):
         world.machines[name] = world._machine(name)
@@ -39,7 +41,7 @@ def intake(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:  #
             ComparisonOperator="GreaterThanThreshold",
         )  # fmt: skip
         world.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="by a test")
-    yield world
+    return world
 
 
 def onboard(model: str, **retraining: Any) -> None:
@@ -62,7 +64,7 @@ def reasons(model: str = MODEL) -> list[dict[str, Any]]:
     return list(ledger.query(f"model/{model}", "reason#"))
 
 
-def put_batch(world: World, batch: str, files: dict[str, bytes]) -> dict[str, Any]:  # noqa: F811
+def put_batch(world: World, batch: str, files: dict[str, bytes]) -> dict[str, Any]:
     """Upload a batch and return the event of its manifest."""
     event = sample("on_signal.manifest")
     for name in sorted(files, key=lambda n: n == "_MANIFEST.json"):
@@ -149,7 +151,7 @@ def test_f21_a_manifest_closes_its_batch_with_exactly_the_listed_versions_and_st
         wake(event)
 
     assert len(intake.started("retrain")) == 1
-    (batch,) = [r for r in ledger.query(f"model/{MODEL}", "batch#")]
+    (batch,) = ledger.query(f"model/{MODEL}", "batch#")
     assert batch["state"] == "closed"
     (listed,) = intake.documents("processed-data/").values()
     version = intake.s3.head_object(Bucket=BUCKET, Key=f"raw-data/{MODEL}/2013-01/part-00001.csv")["VersionId"]
@@ -215,15 +217,21 @@ def test_a_burst_without_a_manifest_is_one_batch_of_the_distinct_latest_versions
 def test_a_late_file_makes_the_next_batch(intake: World) -> None:
     start = datetime(2026, 11, 21, 2, tzinfo=UTC)
     wake(arrival(f"raw-data/{MODEL}/burst/a.csv", start, "0A1"))
-    handler("close_batch")({"model": MODEL, "batch": "burst", "at": "2026-11-21T03:00:00Z", "correlation_id": "c"}, CONTEXT)
+    handler("close_batch")(
+        {"model": MODEL, "batch": "burst", "at": "2026-11-21T03:00:00Z", "correlation_id": "c"}, CONTEXT
+    )
     wake(arrival(f"raw-data/{MODEL}/burst/late.csv", start + timedelta(hours=2), "0A2"))
 
     states = {r["batch"]: r["state"] for r in ledger.query(f"model/{MODEL}", "batch#")}
     assert states == {"burst": "closed", "burst~2": "open"}
 
 
-@pytest.mark.parametrize("event", [None, [], 7, "text", {}, {"detail-type": "Object Created"}, {"id": "x", "source": 3}])
-def test_f6_an_event_that_does_not_parse_is_quarantined_with_a_reason_and_never_retried(intake: World, event: Any) -> None:
+@pytest.mark.parametrize(
+    "event", [None, [], 7, "text", {}, {"detail-type": "Object Created"}, {"id": "x", "source": 3}]
+)
+def test_f6_an_event_that_does_not_parse_is_quarantined_with_a_reason_and_never_retried(
+    intake: World, event: Any
+) -> None:
     assert "quarantined" in wake(event)
     (record,) = intake.documents("quarantine/").values()
     assert record["field"]
@@ -273,7 +281,9 @@ def test_of_two_executions_one_takes_the_slot_and_the_same_one_may_ask_again(bat
 
     assert (first["proceed"], second["proceed"], again["proceed"]) == (True, False, True)
     assert "holds the slot" in second["why"]
-    assert {k: again[k] for k in ("run", "trigger", "inputs_uri")} == {k: first[k] for k in ("run", "trigger", "inputs_uri")}
+    assert {k: again[k] for k in ("run", "trigger", "inputs_uri")} == {
+        k: first[k] for k in ("run", "trigger", "inputs_uri")
+    }
 
 
 def test_tg_06_an_execution_by_hand_counts_as_a_manual_signal(batched: World) -> None:

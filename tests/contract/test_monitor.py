@@ -22,7 +22,7 @@ NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
 
 
 @pytest.fixture
-def serving(world: World) -> World:  # noqa: F811
+def serving(world: World) -> World:
     """Return a world in which flights is onboarded and serves with the baseline of its winter data."""
     from linnet.events.spec import check_spec, spec_json  # noqa: PLC0415
 
@@ -43,7 +43,7 @@ def serving(world: World) -> World:  # noqa: F811
 
 
 def capture(
-    world: World, rows: list[str], *, config: str = "linnet-flights-v1-f1", variant: str = "blue", at: str = START  # noqa: F811
+    world: World, rows: list[str], *, config: str = "linnet-flights-v1-f1", variant: str = "blue", at: str = START
 ) -> None:  # fmt: skip
     """Put what SageMaker captures of these requests, spread over the hour from `at`."""
     first = datetime.fromisoformat(at)
@@ -78,7 +78,7 @@ def finding() -> dict[str, Any]:
     return found
 
 
-def metrics(world: World) -> dict[str, list[float]]:  # noqa: F811
+def metrics(world: World) -> dict[str, list[float]]:
     """Return the values of every metric of the window by name, with exactly the dimensions that alarms watch."""
     dimensions = [
         {"Name": "Endpoint", "Value": "linnet-flights"},

@@ -28,13 +28,13 @@ def created(key: str, version: str) -> dict[str, Any]:
     return event
 
 
-def onboard(world: World, spec: dict[str, Any]) -> dict[str, Any]:  # noqa: F811
+def onboard(world: World, spec: dict[str, Any]) -> dict[str, Any]:
     version = world.put(f"specs/{spec['model']}.yaml", spec)
     given = {"bucket": BUCKET, "key": f"specs/{spec['model']}.yaml", "version_id": version}
     return dict(handler("onboard_model")(given | {"at": AT, "correlation_id": f"c-{version}"}, CONTEXT))
 
 
-def emails(world: World) -> dict[str, str]:  # noqa: F811
+def emails(world: World) -> dict[str, str]:
     found = world.sns.list_subscriptions_by_topic(TopicArn=world.topic)["Subscriptions"]
     arns = {s["Endpoint"]: s["SubscriptionArn"] for s in found if s["Protocol"] == "email"}
     return {
@@ -46,7 +46,7 @@ def emails(world: World) -> dict[str, str]:  # noqa: F811
 # --- on_spec -----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_spec_starts_one_onboarding_however_often_its_event_comes(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_a_new_spec_starts_one_onboarding_however_often_its_event_comes(world: World, spec: dict[str, Any]) -> None:
     version = world.put("specs/flights.yaml", spec)
     first = handler("on_spec")(created("specs/flights.yaml", version), CONTEXT)
     again = handler("on_spec")(created("specs/flights.yaml", version), CONTEXT)
@@ -59,7 +59,7 @@ def test_a_new_spec_starts_one_onboarding_however_often_its_event_comes(world: W
     assert execution["name"] in again["done"]
 
 
-def test_two_versions_of_a_spec_are_two_onboardings(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_two_versions_of_a_spec_are_two_onboardings(world: World, spec: dict[str, Any]) -> None:
     for description in ("one", "two"):
         version = world.put("specs/flights.yaml", spec | {"description": description})
         handler("on_spec")(created("specs/flights.yaml", version), CONTEXT)
@@ -79,7 +79,7 @@ def test_two_versions_of_a_spec_are_two_onboardings(world: World, spec: dict[str
     ],
 )
 def test_a_bad_spec_is_quarantined_with_field_and_place_and_told_and_starts_nothing(
-    world: World, spec: dict[str, Any], key: str, body: str | None, field: str  # noqa: F811
+    world: World, spec: dict[str, Any], key: str, body: str | None, field: str
 ) -> None:  # fmt: skip
     version = world.put(key, spec if body is None else body)
 
@@ -93,17 +93,17 @@ def test_a_bad_spec_is_quarantined_with_field_and_place_and_told_and_starts_noth
 
 
 @pytest.mark.parametrize("event", [sample("on_spec.wrong_name"), {"source": "aws.s3"}, {}])
-def test_an_event_that_cannot_be_a_spec_is_quarantined(world: World, event: dict[str, Any]) -> None:  # noqa: F811
+def test_an_event_that_cannot_be_a_spec_is_quarantined(world: World, event: dict[str, Any]) -> None:
     assert "quarantined" in handler("on_spec")(event, CONTEXT)
 
 
-def test_a_folder_and_a_version_that_is_gone_mean_nothing(world: World) -> None:  # noqa: F811
+def test_a_folder_and_a_version_that_is_gone_mean_nothing(world: World) -> None:
     assert handler("on_spec")(sample("on_spec.folder"), CONTEXT) == {"done": "ignored: a folder's marker"}
     assert handler("on_spec")(sample("on_spec"), CONTEXT) == {"done": "ignored: this version is gone"}
 
 
 def test_a_deleted_spec_starts_off_boarding_once_and_only_when_it_is_really_gone(
-    world: World, spec: dict[str, Any]  # noqa: F811
+    world: World, spec: dict[str, Any]
 ) -> None:  # fmt: skip
     assert handler("on_spec")(sample("on_spec.deleted"), CONTEXT) == {"done": "ignored: the model is not onboarded"}
     onboard(world, spec)
@@ -120,7 +120,7 @@ def test_a_deleted_spec_starts_off_boarding_once_and_only_when_it_is_really_gone
 # --- read_spec and onboard_model ---------------------------------------------------------------------------------
 
 
-def test_reading_a_spec_says_whether_it_is_new_changed_or_superseded(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_reading_a_spec_says_whether_it_is_new_changed_or_superseded(world: World, spec: dict[str, Any]) -> None:
     first = world.put("specs/flights.yaml", spec)
     given = {"bucket": BUCKET, "key": "specs/flights.yaml"}
     new = handler("read_spec")(given, CONTEXT)
@@ -137,7 +137,7 @@ def test_reading_a_spec_says_whether_it_is_new_changed_or_superseded(world: Worl
     assert (late["version_id"], new["version_id"], new["model"]) == (first, first, "flights")
 
 
-def test_a_script_model_needs_its_archive_before_its_spec(world: World) -> None:  # noqa: F811
+def test_a_script_model_needs_its_archive_before_its_spec(world: World) -> None:
     from models.diamonds import data as diamonds  # noqa: PLC0415
 
     world.put("specs/diamonds.yaml", diamonds.spec())
@@ -160,14 +160,14 @@ def test_a_script_model_needs_its_archive_before_its_spec(world: World) -> None:
     ],
 )
 def test_a_console_user_who_names_a_wrong_file_sees_an_error_not_a_success(
-    world: World, given: dict[str, Any], error: type[Exception]  # noqa: F811
+    world: World, given: dict[str, Any], error: type[Exception]
 ) -> None:  # fmt: skip
     with pytest.raises(error):
         handler("read_spec")(given, CONTEXT)
 
 
 def test_onboarding_makes_group_alarms_and_rows_and_repeating_it_changes_nothing(
-    world: World, spec: dict[str, Any]  # noqa: F811
+    world: World, spec: dict[str, Any]
 ) -> None:  # fmt: skip
     version = world.put("specs/flights.yaml", spec)
     given = sample("onboard_model") | {"version_id": version}
@@ -187,7 +187,7 @@ def test_onboarding_makes_group_alarms_and_rows_and_repeating_it_changes_nothing
 
 
 def test_the_alarms_need_sustained_drift_and_take_silence_for_unknown_al_01_tg_07(
-    world: World, spec: dict[str, Any]  # noqa: F811
+    world: World, spec: dict[str, Any]
 ) -> None:  # fmt: skip
     onboard(world, spec)
     alarms = {a["AlarmName"]: a for a in world.cloudwatch.describe_alarms()["MetricAlarms"]}
@@ -207,7 +207,7 @@ def test_the_alarms_need_sustained_drift_and_take_silence_for_unknown_al_01_tg_0
     assert (notice["Threshold"], notice["EvaluationPeriods"], notice["AlarmActions"]) == (0.1, 1, [world.topic])
 
 
-def test_a_monitor_that_is_turned_off_loses_its_alarms(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_a_monitor_that_is_turned_off_loses_its_alarms(world: World, spec: dict[str, Any]) -> None:
     onboard(world, spec)
     spec["monitors"]["data_quality"]["enabled"] = False
     onboard(world, spec)
@@ -215,7 +215,7 @@ def test_a_monitor_that_is_turned_off_loses_its_alarms(world: World, spec: dict[
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
-def test_an_address_hears_of_exactly_the_models_that_name_it(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_an_address_hears_of_exactly_the_models_that_name_it(world: World, spec: dict[str, Any]) -> None:
     spec["notifications"] = {"emails": ["ada@example.org", "bob@example.org"]}
     onboard(world, spec)
     onboard(world, spec | {"model": "planes", "notifications": {"emails": ["ada@example.org"]}})
@@ -231,7 +231,7 @@ def test_an_address_hears_of_exactly_the_models_that_name_it(world: World, spec:
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_package_group_that_exists_is_adopted_if_it_is_ours_and_else_left_alone(
-    world: World, spec: dict[str, Any], ours: bool  # noqa: F811, FBT001
+    world: World, spec: dict[str, Any], ours: bool
 ) -> None:  # fmt: skip
     # moto overwrites an existing group in silence; AWS refuses so.
     arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/linnet-flights"
@@ -258,7 +258,7 @@ def test_a_package_group_that_exists_is_adopted_if_it_is_ours_and_else_left_alon
         sagemaker.assert_no_pending_responses()
 
 
-def test_an_older_spec_never_overwrites_a_newer_one(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_an_older_spec_never_overwrites_a_newer_one(world: World, spec: dict[str, Any]) -> None:
     onboard(world, spec)
     ledger.change("model/flights", "spec", put={"modified": "2999-01-01T00:00:00Z"})
 
@@ -269,7 +269,7 @@ def test_an_older_spec_never_overwrites_a_newer_one(world: World, spec: dict[str
 # --- off-boarding ------------------------------------------------------------------------------------------------
 
 
-def serve(world: World) -> None:  # noqa: F811
+def serve(world: World) -> None:
     """Give flights a champion with an endpoint, and an older candidate."""
     role = "arn:aws:iam::123456789012:role/sagemaker"
     for version in (1, 2):
@@ -289,7 +289,7 @@ def serve(world: World) -> None:  # noqa: F811
 
 
 def test_a_person_is_asked_once_with_all_that_would_go_and_the_token_stays_secret(
-    world: World, spec: dict[str, Any]  # noqa: F811
+    world: World, spec: dict[str, Any]
 ) -> None:  # fmt: skip
     onboard(world, spec)
     serve(world)
@@ -309,7 +309,7 @@ def test_a_person_is_asked_once_with_all_that_would_go_and_the_token_stays_secre
     assert approvals.read(first["decision_id"])["token"] == "the second token"
 
 
-def test_without_an_answer_the_question_closes_and_everything_stays(world: World, spec: dict[str, Any]) -> None:  # noqa: F811
+def test_without_an_answer_the_question_closes_and_everything_stays(world: World, spec: dict[str, Any]) -> None:
     onboard(world, spec)
     asked = handler("ask_offboarding")(sample("ask_offboarding"), CONTEXT)
 
@@ -330,7 +330,7 @@ def removed(**changes: Any) -> dict[str, Any]:
 
 
 def test_off_boarding_deletes_what_the_model_has_and_nothing_else_and_keeps_packages_and_ledger(
-    world: World, spec: dict[str, Any]  # noqa: F811
+    world: World, spec: dict[str, Any]
 ) -> None:  # fmt: skip
     onboard(world, spec | {"notifications": {"emails": ["ada@example.org"]}})
     serve(world)
@@ -352,7 +352,7 @@ def test_off_boarding_deletes_what_the_model_has_and_nothing_else_and_keeps_pack
 
 
 def test_off_boarding_may_be_repeated_and_takes_the_packages_along_where_asked(
-    world: World, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    world: World, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     onboard(world, spec)
     serve(world)
@@ -374,6 +374,6 @@ def test_off_boarding_may_be_repeated_and_takes_the_packages_along_where_asked(
     assert len(list(ledger.history("model/flights"))) == 2
 
 
-def test_a_model_that_is_not_onboarded_cannot_be_off_boarded(world: World) -> None:  # noqa: F811
+def test_a_model_that_is_not_onboarded_cannot_be_off_boarded(world: World) -> None:
     with pytest.raises(NotFoundError, match="flights is not onboarded"):
         handler("plan_offboarding")(sample("plan_offboarding"), CONTEXT)

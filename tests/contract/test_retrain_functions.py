@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import botocore.session
@@ -25,16 +24,22 @@ from tests.sagemaker.doubles import Lab
 Steps = dict[str, Any]
 
 
-def put(world: World, batch: str, **how: Any) -> None:  # noqa: F811
+def put(world: World, batch: str, **how: Any) -> None:
     wake(put_batch(world, batch, flights.batch(season="winter", rows=600, **how)))
 
 
-def object_(world: World, uri: str) -> bytes:  # noqa: F811
+def object_(world: World, uri: str) -> bytes:
     return bytes(world.s3.get_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))["Body"].read())
 
 
 def call(function: str, taken: Steps, **more: Any) -> Steps:
-    payload = {"model": MODEL, "run": taken["run"], "at": "2026-11-21T02:01:00Z", "correlation_id": "c", "spec": taken["spec"]}
+    payload = {
+        "model": MODEL,
+        "run": taken["run"],
+        "at": "2026-11-21T02:01:00Z",
+        "correlation_id": "c",
+        "spec": taken["spec"],
+    }
     return dict(handler(function)(payload | {"inputs_uri": taken["inputs_uri"]} | more, CONTEXT))
 
 
@@ -59,18 +64,20 @@ class _Core:
 
 
 @pytest.fixture
-def lab(intake: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:  # noqa: F811
+def lab(intake: World, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """Return the local SageMaker's core behind the gateways' client."""
     made = Lab()
     real, core = clients.client, _Core(made)
     for module in ("candidates", "runs"):
-        monkeypatch.setattr(f"linnet.gateways.{module}.client", lambda name: core if name == "sagemaker" else real(name))
+        monkeypatch.setattr(
+            f"linnet.gateways.{module}.client", lambda name: core if name == "sagemaker" else real(name)
+        )
     made.call("CreateModelPackageGroup", ModelPackageGroupName="linnet-flights")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    yield made
+    return made
 
 
-def test_dv_01_a_clean_batch_passes_and_is_accepted_with_a_report(intake: World) -> None:  # noqa: F811
+def test_dv_01_a_clean_batch_passes_and_is_accepted_with_a_report(intake: World) -> None:
     put(intake, "good", part=0)
     taken = take("e1")
     found = call("validate_data", taken)
@@ -83,7 +90,7 @@ def test_dv_01_a_clean_batch_passes_and_is_accepted_with_a_report(intake: World)
 
 
 def test_dv_01_only_the_damaged_batch_is_refused_with_its_rules_named_and_its_bytes_untouched(
-    intake: World,  # noqa: F811
+    intake: World,
 ) -> None:
     put(intake, "good", part=0)
     put(intake, "bad", part=1, damaged=True)
@@ -101,7 +108,7 @@ def test_dv_01_only_the_damaged_batch_is_refused_with_its_rules_named_and_its_by
 
 
 def test_f22_an_object_that_was_overwritten_after_its_batch_closed_is_read_in_the_listed_version(
-    intake: World,  # noqa: F811
+    intake: World,
 ) -> None:
     put(intake, "good", part=0)
     taken = take("e1")
@@ -110,7 +117,7 @@ def test_f22_an_object_that_was_overwritten_after_its_batch_closed_is_read_in_th
     assert call("validate_data", taken)["passed"]
 
 
-def prepared(world: World) -> tuple[Steps, Steps]:  # noqa: F811
+def prepared(world: World) -> tuple[Steps, Steps]:
     put(world, "older", part=0)
     put(world, "newest", part=1)
     taken = take("e1")
@@ -118,7 +125,7 @@ def prepared(world: World) -> tuple[Steps, Steps]:  # noqa: F811
 
 
 def test_dv_04_f26_training_files_have_the_label_first_no_header_and_no_entity_on_both_sides(
-    intake: World,  # noqa: F811
+    intake: World,
 ) -> None:
     taken, found = prepared(intake)
     train = object_(intake, found["train_uri"]).decode().splitlines()
@@ -132,7 +139,7 @@ def test_dv_04_f26_training_files_have_the_label_first_no_header_and_no_entity_o
     assert not {line.partition(",")[2] for line in train} & set(test)
 
 
-def test_mo_01_the_baseline_of_the_training_rows_is_written_and_linked_to_the_run(intake: World) -> None:  # noqa: F811
+def test_mo_01_the_baseline_of_the_training_rows_is_written_and_linked_to_the_run(intake: World) -> None:
     taken, found = prepared(intake)
 
     assert found["baseline_uri"] == f"s3://{BUCKET}/baselines/{MODEL}/{taken['run']}"
@@ -141,7 +148,7 @@ def test_mo_01_the_baseline_of_the_training_rows_is_written_and_linked_to_the_ru
     assert statistics["dataset"]["item_count"] == found["rows"]["train"]
 
 
-def answers(world: World, taken: Steps, found: Steps, rounds: int, who: str) -> str:  # noqa: F811
+def answers(world: World, taken: Steps, found: Steps, rounds: int, who: str) -> str:
     """Train a real booster and write its answers as the transform job does."""
 
     def matrix(uri: str) -> Any:
@@ -157,7 +164,7 @@ def answers(world: World, taken: Steps, found: Steps, rounds: int, who: str) -> 
 
 
 def test_ev_01_ev_03_candidate_and_champion_are_judged_on_the_same_rows_and_the_report_says_both(
-    intake: World,  # noqa: F811
+    intake: World,
 ) -> None:
     taken, found = prepared(intake)
     predictions = {
@@ -179,7 +186,7 @@ def test_ev_01_ev_03_candidate_and_champion_are_judged_on_the_same_rows_and_the_
     assert again["verdict"] in ("not better", "below threshold")
 
 
-def test_f25_answers_that_do_not_fit_the_rows_are_refused_never_compared(intake: World) -> None:  # noqa: F811
+def test_f25_answers_that_do_not_fit_the_rows_are_refused_never_compared(intake: World) -> None:
     taken, found = prepared(intake)
     intake.put("results/short.out", "0.5\n")
     with pytest.raises(BadInputError):
@@ -196,7 +203,8 @@ def registration(taken: Steps, artifact: str) -> Steps:
 
 
 def test_rg_01_f28_registering_twice_is_one_pending_version_bound_to_the_artifacts_bytes_and_frees_the_slot(
-    intake: World, lab: Lab  # noqa: F811
+    intake: World,
+    lab: Lab,
 ) -> None:
     put(intake, "good", part=0)
     taken = take("e1")
@@ -214,22 +222,27 @@ def test_rg_01_f28_registering_twice_is_one_pending_version_bound_to_the_artifac
     assert (ledger.read(f"model/{MODEL}", "candidate#000001") or {})["baseline"].endswith(f"/{MODEL}/{taken['run']}")
 
 
-def test_f34_a_missing_artifact_is_not_registered(intake: World, lab: Lab) -> None:  # noqa: F811
+def test_f34_a_missing_artifact_is_not_registered(intake: World, lab: Lab) -> None:
     put(intake, "good", part=0)
     taken = take("e1")
-    with pytest.raises(Exception, match="does not exist|NoSuchKey|Not Found"):
+    with pytest.raises(Exception, match=r"does not exist|NoSuchKey|Not Found"):
         call("register_candidate", taken, **registration(taken, f"s3://{BUCKET}/models/gone.tar.gz"))
 
     assert lab.call("ListModelPackages", ModelPackageGroupName="linnet-flights")["ModelPackageSummaryList"] == []
 
 
 def test_f45_the_candidates_model_is_created_once_and_another_artifact_under_its_name_is_refused(
-    intake: World, lab: Lab  # noqa: F811
+    intake: World,
+    lab: Lab,
 ) -> None:
     put(intake, "good", part=0)
     taken = take("e1")
     lab.aws.put_object(f"s3://{BUCKET}/a", b"x")
-    given = {"artifact": f"s3://{BUCKET}/a", "champion": {"model_name": "old"}, "features_uri": f"s3://{BUCKET}/f/features.csv"}
+    given = {
+        "artifact": f"s3://{BUCKET}/a",
+        "champion": {"model_name": "old"},
+        "features_uri": f"s3://{BUCKET}/f/features.csv",
+    }
     first, second = call("plan_evaluation", taken, **given), call("plan_evaluation", taken, **given)
 
     assert first == second
@@ -238,7 +251,7 @@ def test_f45_the_candidates_model_is_created_once_and_another_artifact_under_its
         call("plan_evaluation", taken, **given | {"artifact": f"s3://{BUCKET}/b"})
 
 
-def test_a_payload_without_a_field_is_refused_by_the_fields_name(intake: World) -> None:  # noqa: F811
+def test_a_payload_without_a_field_is_refused_by_the_fields_name(intake: World) -> None:
     for function in ("take_slot", "validate_data", "prepare_data", "plan_training", "evaluate_candidate", "close_run"):
         with pytest.raises(BadInputError, match=r"model|spec"):
             handler(function)({}, CONTEXT)

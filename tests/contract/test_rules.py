@@ -6,11 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.template.conftest import ROOT, resources
-from tests.template.conftest import template as template
+from tests.template.conftest import (
+    ROOT,
+    resources,
+    template,  # noqa: F401 - a fixture
+)
 
-STACK = {"AWS::AccountId": "123456789012", "AWS::StackName": "linnet", "DataBucket": "linnet-data", "Bus": "linnet", "AWS::Partition": "aws",
-         "AWS::Region": "us-east-1"}
+STACK = {
+    "AWS::AccountId": "123456789012",
+    "AWS::StackName": "linnet",
+    "DataBucket": "linnet-data",
+    "Bus": "linnet",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+}
 
 
 def _fill(value: Any) -> Any:

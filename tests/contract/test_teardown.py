@@ -22,7 +22,7 @@ def _stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def made(world: World) -> World:  # noqa: F811
+def made(world: World) -> World:
     """Return a world with things of this stack, of another stack, and of somebody who uses the same prefix."""
     alarm(world, "linnet-of-the-stack", OURS)
     for name, tags in (("linnet-flights", OURS), ("linnet-by-hand", []), ("linnet2-flights", OURS)):
@@ -39,14 +39,14 @@ def made(world: World) -> World:  # noqa: F811
     return world
 
 
-def alarm(world: World, name: str, tags: Any) -> None:  # noqa: F811
+def alarm(world: World, name: str, tags: Any) -> None:
     world.cloudwatch.put_metric_alarm(
         AlarmName=name, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, Threshold=1,
         Statistic="Maximum", ComparisonOperator="GreaterThanThreshold", Tags=tags,
     )  # fmt: skip
 
 
-def left(world: World) -> dict[str, list[str]]:  # noqa: F811
+def left(world: World) -> dict[str, list[str]]:
     return {
         "endpoints": sorted(e["EndpointName"] for e in world.sagemaker.list_endpoints()["Endpoints"]),
         "configs": sorted(c["EndpointConfigName"] for c in world.sagemaker.list_endpoint_configs()["EndpointConfigs"]),
@@ -80,7 +80,7 @@ def test_where_nobody_can_be_asked_nothing_is_deleted(made: World, monkeypatch: 
 
 @pytest.mark.parametrize(("answer", "gone"), [("linnet", True), ("yes", False), ("", False)])
 def test_a_person_confirms_by_the_stacks_name(
-    made: World, monkeypatch: pytest.MonkeyPatch, answer: str, gone: bool  # noqa: FBT001
+    made: World, monkeypatch: pytest.MonkeyPatch, answer: str, gone: bool
 ) -> None:  # fmt: skip
     before = left(made)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
@@ -103,6 +103,6 @@ def test_yes_deletes_ours_in_order_and_leaves_the_rest(made: World) -> None:
     assert teardown.main(["--stack", "linnet", "--yes"]) == 0
 
 
-def test_an_empty_account_is_said_to_be_empty(world: World, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_an_empty_account_is_said_to_be_empty(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert teardown.main([]) == 0
     assert "Nothing that Linnet made at run time is left" in capsys.readouterr().out

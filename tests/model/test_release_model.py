@@ -56,7 +56,7 @@ class Releases(RuleBasedStateMachine):
         assert finished(Execution(self.world, "first", version=version)) == "promoted"
 
     @rule(good=st.booleans(), approved=st.sampled_from([True, True, False]))
-    def release(self, good: bool, approved: bool) -> None:  # noqa: FBT001
+    def release(self, good: bool, approved: bool) -> None:
         if len(self.executions) >= 4:
             return
         arn, version = self.world.register() if good else self.world.register(broken)

@@ -277,6 +277,15 @@ def test_a_first_release_that_fails_leaves_no_endpoint(world: World) -> None:
     assert world.champion() == {}
 
 
+def test_a_rollback_by_hand_of_the_only_release_is_refused_and_it_serves_on(world: World) -> None:
+    world.onboard()
+    released(world)
+
+    with pytest.raises(ConflictError, match="nothing served before version 1"):
+        Execution(world, "back", kind="rollback").step()
+    assert world.config() == "linnet-flights-v1-f1"
+
+
 # -- bugs of the peer ml-canary-deployment (MCD), peers.md 1.4 ---------------------------------------------------------
 
 
@@ -320,7 +329,7 @@ def test_peer_bug_mcd_d_a_new_config_captures_under_its_own_name_and_keeps_count
     released(world)
 
     live = world.endpoint()
-    assert live["DataCaptureConfig"]["DestinationS3Uri"].endswith("/data-capture/linnet-flights-v2-f2/")
+    assert live["DataCaptureConfig"]["DestinationS3Uri"].endswith("/data-capture/linnet-flights-v2-f2")
     assert live["ProductionVariants"][0]["DesiredInstanceCount"] == 5
 
 

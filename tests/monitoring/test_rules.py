@@ -92,7 +92,7 @@ def test_dv01_a_missing_column_fails_every_rule_on_it_and_crashes_none() -> None
 
 
 @pytest.mark.parametrize(("share", "passed"), [(990, False), (991, True)])
-def test_completeness_above_is_strict(share: int, passed: bool) -> None:  # noqa: FBT001 - a table of cases
+def test_completeness_above_is_strict(share: int, passed: bool) -> None:
     batch = pa.RecordBatch.from_pydict({"a": ["x"] * share + [None] * (1000 - share)})
     (entry,) = validate([batch], [Rule("completeness", "a", above=0.99)])["rules"]
     assert entry["passed"] is passed
@@ -127,7 +127,7 @@ def test_completeness_above_is_strict(share: int, passed: bool) -> None:  # noqa
         (Rule("range", "a", 0, 5), [None, None], False),
     ],
 )
-def test_dv03_every_kind_of_rule_at_its_bounds(rule: Rule, values: list[str | None], passed: bool) -> None:  # noqa: FBT001
+def test_dv03_every_kind_of_rule_at_its_bounds(rule: Rule, values: list[str | None], passed: bool) -> None:
     report = validate([pa.RecordBatch.from_arrays([pa.array(values, pa.string())], names=["a"])], [rule])
     assert (report["verdict"] == "PASS") is passed
     if not passed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from linnet.decisions import batches, gates, governor, images, names, signals, training
 from linnet.errors import BadInputError
@@ -106,7 +108,7 @@ def test_f13_i6_runs_are_at_most_one_a_cooldown_and_the_daily_limit_and_a_waitin
             slot["cooled_from"] = stamp(at)
         started.append((at, judged[number]))
 
-    for (before, was_judged), (after, _) in zip(started, started[1:], strict=False):
+    for (before, was_judged), (after, _) in itertools.pairwise(started):
         assert not was_judged or after - before >= cooldown
     days = [stamp(at)[:10] for at, _ in started]
     assert all(days.count(d) <= limit for d in days)
@@ -123,7 +125,8 @@ def test_a_taken_slot_answers_its_owner_and_nobody_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later", "earlier"), [("0055AED6DCD90281E6", "0055AED6DCD90281E5"), ("617f08299329d19", "617f08299329d189"), ("1", "")]
+    ("later", "earlier"),
+    [("0055AED6DCD90281E6", "0055AED6DCD90281E5"), ("617f08299329d19", "617f08299329d189"), ("1", "")],
 )
 def test_f4_sequencers_are_right_padded_before_they_are_compared(later: str, earlier: str) -> None:
     assert batches.newer(later, earlier)
@@ -187,7 +190,13 @@ def test_tr_02_tr_03_tr_04_the_requests_of_a_run_are_complete_and_valid(spec: di
         prepared=prepared,
     )  # fmt: skip
     transform = training.transform_job(
-        checked, run="r1", stack="linnet", bucket="b", who="candidate", model_name="m", features_uri="s3://b/f/features.csv"
+        checked,
+        run="r1",
+        stack="linnet",
+        bucket="b",
+        who="candidate",
+        model_name="m",
+        features_uri="s3://b/f/features.csv",
     )
 
     check_request("CreateTrainingJob", job)
@@ -199,7 +208,10 @@ def test_tr_02_tr_03_tr_04_the_requests_of_a_run_are_complete_and_valid(spec: di
     assert job["ResourceConfig"]["VolumeSizeInGB"] == 30
     assert {c["ChannelName"] for c in job["InputDataConfig"]} == {"train", "validation"}
     assert all(isinstance(v, str) for v in job["HyperParameters"].values())
-    assert training.predictions_uri(transform) == "s3://b/results/" + checked["model"] + "/r1/predictions/candidate/features.csv.out"
+    assert (
+        training.predictions_uri(transform)
+        == "s3://b/results/" + checked["model"] + "/r1/predictions/candidate/features.csv.out"
+    )
 
 
 @pytest.mark.parametrize(("run", "wait", "right"), [(3600, 7200, True), (172800, 259200, True), (7200, 3600, False)])
@@ -214,7 +226,9 @@ def test_tr_03_max_wait_below_max_run_is_refused(run: int, wait: int, right: boo
 
 
 def test_a_script_model_serves_with_the_code_that_trained_it_fe_04() -> None:
-    found = training.container(spec_json(check_spec(diamonds.spec()))["training"], artifact="s3://b/a", bucket="b", region="eu-west-1")
+    found = training.container(
+        spec_json(check_spec(diamonds.spec()))["training"], artifact="s3://b/a", bucket="b", region="eu-west-1"
+    )
 
     assert found["Environment"]["SAGEMAKER_PROGRAM"] == "train.py"
     assert "sagemaker-scikit-learn" in found["Image"]

@@ -1,183 +1,104 @@
-"""Release and rollback on the emulator: the real definitions, handlers and models, each way a release may end."""
+"""`release` and `rollback` on the emulator's own engine with the real handlers and real serving (more in tests/model, e2e)."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
-import tarfile
-import tempfile
-import threading
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import xgboost
-from botocore.exceptions import ClientError
 
+from models.flights import data as flights
 from tests.workflow.conftest import World
 
-IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
-COLUMNS = 9
-NAMES = itertools.count(1)
+MODEL = "released"
+ENDPOINT = f"linnet-{MODEL}"
 
 
-def archive(columns: int) -> bytes:
-    """Return the model.tar.gz of a small model of so many features."""
-    draw = np.random.default_rng(1)
-    numbers = draw.random((300, columns))
-    booster = xgboost.train(
-        {"objective": "binary:logistic"}, xgboost.DMatrix(numbers, label=numbers[:, 0] > 0.5), num_boost_round=3
+@pytest.fixture(scope="module")
+def first(world: World) -> dict[str, Any]:
+    """Onboard a model, let its first data train it, and return the end of its first release."""
+    world.onboard(
+        MODEL, approval={"automatic": 0.86}, rollout={"strategy": "all_at_once", "health": {"max_unknown_looks": 2}}
     )
-    out = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=out, mode="w:gz") as tar:
-        path = Path(folder) / "model.ubj"
-        booster.save_model(path)
-        tar.add(path, "xgboost-model")
-    return out.getvalue()
+    known = world.known("release")
+    world.batch(MODEL, "b1", flights.batch(season="winter", rows=1500, part=0))
+    return world.execution("release", known, 120)
 
 
-class Registered:
-    """A model on the stack, and what a person and callers do with it."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.model = world, f"rel-{next(NAMES)}"
-        self.endpoint = f"linnet-{self.model}"
-        self.versions = itertools.count(1)
-
-    def spec(self, **rollout: Any) -> None:
-        assert self.world.onboard(self.model, rollout=rollout)["status"] == "SUCCEEDED"
-
-    def approved(self, columns: int = COLUMNS) -> int:
-        """Register a package with the candidate's row that its run would have left, and approve it in the console."""
-        version = next(self.versions)
-        run, key = f"r{version:012x}", f"models/{self.model}/{version}/model.tar.gz"
-        self.world.put(key, archive(columns))
-        rows = "\n".join(",".join(f"0.{n}{c}" for c in range(COLUMNS)) for n in range(1, 31))
-        self.world.put(f"processed-data/{self.model}/{run}/test/features.csv", rows)
-        bucket = self.world.out["DataBucket"]
-        package = self.world.sagemaker.create_model_package(
-            ModelPackageGroupName=self.endpoint,
-            ModelApprovalStatus="PendingManualApproval",
-            InferenceSpecification={
-                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/{key}"}],
-                "SupportedContentTypes": ["text/csv"],
-                "SupportedResponseMIMETypes": ["text/csv"],
-            },
-        )["ModelPackageArn"]
-        item = {"version": {"N": str(version)}, "package_arn": {"S": package}, "run": {"S": run}, "baseline": {"S": ""}}
-        key_of = {"pk": {"S": f"model/{self.model}"}, "sk": {"S": f"candidate#{version:06d}"}}
-        self.world.dynamodb.put_item(TableName=self.world.out["LedgerTable"], Item=key_of | item)
-        self.world.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
-        return version
-
-    def released(self, columns: int = COLUMNS) -> dict[str, Any]:
-        """Approve a package and return the end of the release that its event starts."""
-        known = self.world.known("release")
-        self.approved(columns)
-        return self.world.execution("release", known, 180)
-
-    def config(self) -> str:
-        return str(self.world.sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"])
-
-    @contextmanager
-    def callers(self, each_second: int = 100) -> Iterator[Counter[str]]:
-        """Call the endpoint all the while; yield what the callers see."""
-        seen, halt = Counter[str](), threading.Event()
-
-        def call() -> None:
-            row = ",".join(["0.5"] * COLUMNS)
-            while not halt.wait(1 / each_second):
-                try:
-                    self.world.runtime.invoke_endpoint(EndpointName=self.endpoint, ContentType="text/csv", Body=row)[
-                        "Body"
-                    ].read()
-                    seen["answered"] += 1
-                except ClientError:
-                    seen["failed"] += 1
-
-        thread = threading.Thread(target=call, daemon=True)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            halt.set()
-            thread.join()
+def test_dp_01_f51_the_first_release_creates_probes_and_promotes_without_any_traffic(
+    world: World, first: dict[str, Any]
+) -> None:
+    assert first["status"] == "SUCCEEDED", first.get("cause")
+    assert {"Take the lease", "Probe the new fleet", "Read back and promote"} <= set(first["states"])
+    champion = world.row(f"model/{MODEL}", "champion")
+    endpoint = world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)
+    assert champion is not None
+    assert champion["config"] == endpoint["EndpointConfigName"]
+    assert champion["baseline"].startswith("s3://")
+    lease = world.row(f"endpoint/{ENDPOINT}", "lease")
+    assert lease is not None
+    assert not lease.get("owner")
 
 
-@pytest.fixture
-def model(world: World) -> Registered:
-    return Registered(world)
+def test_dc_01_the_first_config_captures_both_sides_below_its_own_name(world: World, first: dict[str, Any]) -> None:
+    name = world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    capture = world.sagemaker.describe_endpoint_config(EndpointConfigName=name)["DataCaptureConfig"]
+
+    assert capture["EnableCapture"] is True
+    assert capture["DestinationS3Uri"].rstrip("/").endswith(f"/data-capture/{name}")
+    assert {o["CaptureMode"] for o in capture["CaptureOptions"]} == {"Input", "Output"}
 
 
-def test_dp_01_ro_02_first_release_then_a_ladder_and_callers_see_no_error(model: Registered) -> None:
-    model.spec(strategy="ladder", ladder=[25, 100], wait_seconds=60, maximum_seconds=3600)
-    assert model.released()["status"] == "SUCCEEDED"
-    assert model.config() == f"{model.endpoint}-v1-f1"
+def test_a_rollback_with_nothing_to_go_back_to_changes_nothing_and_says_so(world: World, first: dict[str, Any]) -> None:
+    before = world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    ended = world.start("rollback", {"model": MODEL, "reason": "by a test"})
 
-    with model.callers() as seen:
-        ended = model.released()
-
-    assert ended["status"] == "SUCCEEDED", ended["cause"]
-    assert model.config() == f"{model.endpoint}-v2-f2"
-    assert (seen["failed"], seen["answered"] > 50) == (0, True)
+    assert ended["status"] == "FAILED"
+    assert "off-board it" in ended["cause"]
+    assert world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"] == before
 
 
-def test_ro_01_rb_01_rb_06_a_broken_canary_is_rolled_back_by_sagemaker_and_says_so(model: Registered) -> None:
-    model.spec(strategy="canary")
-    assert model.released()["status"] == "SUCCEEDED"
+def test_f14_rb_02_a_release_that_nobody_calls_is_unknown_and_taken_back_never_promoted(
+    world: World, first: dict[str, Any]
+) -> None:
+    before = world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    known = world.known("release")
+    world.batch(MODEL, "b2", flights.batch(season="summer", rows=3000, part=0))
+    ended = world.execution("release", known, 180)
 
-    with model.callers() as seen:
-        ended = model.released(columns=3)
-
-    assert (ended["status"], ended["error"]) == ("FAILED", "DeploymentFailed")
-    assert ended["cause"] == "Model deployment health check failed"
-    assert model.config() == f"{model.endpoint}-v1-f1"
-    assert 0 < seen["failed"] <= 0.2 * seen.total()
-
-
-def test_a_broken_challenger_is_found_by_the_probe_before_callers_are_sent_to_it(model: Registered) -> None:
-    model.spec(strategy="ladder")
-    assert model.released()["status"] == "SUCCEEDED"
-
-    with model.callers() as seen:
-        ended = model.released(columns=3)
-
-    assert (ended["error"], model.config(), seen["failed"]) == ("DeploymentFailed", f"{model.endpoint}-v1-f1", 0)
+    assert ended["status"] == "FAILED", ended["states"]
+    assert world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"] == before
+    champion = world.row(f"model/{MODEL}", "champion")
+    assert champion is not None
+    assert champion["version"] == 1
+    releases = world.rows(f"model/{MODEL}", "release#")
+    assert [r["state"] for r in releases][:2] == ["promoted", "rolled back"]
 
 
-def test_i9_a_stopped_ladder_is_taken_back_without_anybody(model: Registered) -> None:
-    model.spec(strategy="ladder")
-    assert model.released()["status"] == "SUCCEEDED"
-    known, backs = model.world.known("release"), model.world.known("rollback")
-    model.approved()
-    arn = model.world.execution("release", known, follow=False)["executionArn"]
-    until = time.monotonic() + 60
-    while len(model.world.sagemaker.describe_endpoint(EndpointName=model.endpoint)["ProductionVariants"]) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+def test_eb_06_editing_an_approved_packages_description_releases_nothing(world: World, first: dict[str, Any]) -> None:
+    known = world.known("release")
+    package = world.rows(f"model/{MODEL}", "candidate#")[0]["package_arn"]
+    world.sagemaker.update_model_package(ModelPackageArn=package, ApprovalDescription="a nicer text")
+    world.start("release", {"model": "nobody", "version": 1})  # time passes while another execution runs
 
-    model.world.stepfunctions.stop_execution(executionArn=arn)
-    ended = model.world.execution("rollback", backs, 120)
-
-    assert (ended["status"], model.config()) == ("SUCCEEDED", f"{model.endpoint}-v1-f1")
-    lease = model.world.row(f"endpoint/{model.endpoint}", "lease") or {}
-    assert "owner" not in lease
+    assert len(world.known("release") - known) == 1
 
 
-def test_rb_03_a_rollback_by_hand_brings_the_old_model_back(model: Registered) -> None:
-    model.spec(strategy="all_at_once")
-    assert model.released()["status"] == "SUCCEEDED"
-    with model.callers():
-        assert model.released()["status"] == "SUCCEEDED"
+def test_a_release_started_by_hand_of_a_version_that_is_not_approved_is_refused(
+    world: World, first: dict[str, Any]
+) -> None:
+    container = world.sagemaker.describe_model_package(
+        ModelPackageName=world.rows(f"model/{MODEL}", "candidate#")[0]["package_arn"]
+    )["InferenceSpecification"]["Containers"][0]
+    arn = world.sagemaker.create_model_package(
+        ModelPackageGroupName=ENDPOINT, ModelApprovalStatus="PendingManualApproval",
+        InferenceSpecification={
+            "Containers": [{"Image": container["Image"], "ModelDataUrl": container["ModelDataUrl"]}],
+            "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )["ModelPackageArn"]  # fmt: skip
+    ended = world.start("release", {"model": MODEL, "version": int(arn.rpartition("/")[2])})
 
-    ended = model.world.start("rollback", {"model": model.model, "reason": "wrong answers"})
-
-    champion = model.world.row(f"model/{model.model}", "champion") or {}
-    assert (ended["status"], model.config(), champion["version"]) == ("SUCCEEDED", f"{model.endpoint}-v1-f1", 1)
-    assert json.loads(ended["output"])["outcome"] == "rolled back"
+    assert ended["status"] == "FAILED"
+    assert json.dumps(ended["cause"])
+    assert "Prepare the release" not in ended["states"]

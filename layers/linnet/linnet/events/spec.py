@@ -183,7 +183,7 @@ class Health(_Part):
     max_latency_ms: float = Field(default=500.0, gt=0)
     min_requests: int = Field(default=20, ge=1)
     max_unknown_looks: int = Field(default=6, ge=1, le=100)
-    """How many looks in a row without enough traffic are waited out before the release is taken back."""
+    """How many looks in a row that tell nothing and see no new request are waited out before it is taken back."""
 
 
 class Rollout(_Part):

@@ -38,7 +38,13 @@ def plan_evaluation(
     who = {"candidate": name} | ({"champion": str(champion["model_name"])} if champion else {})
     requests = [
         training.transform_job(
-            spec, run=run, stack=mine.stack, bucket=mine.data_bucket, who=role, model_name=model, features_uri=features_uri
+            spec,
+            run=run,
+            stack=mine.stack,
+            bucket=mine.data_bucket,
+            who=role,
+            model_name=model,
+            features_uri=features_uri,
         )
         for role, model in who.items()
     ]

@@ -207,6 +207,8 @@ def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None
         "alarms": undone["plan"]["alarms"], "deployment": None, "peak": 0, "previous_config": None,
         "target": previous["config"] if previous else None,
     }  # fmt: skip
+    if previous is None and not handed:
+        raise ConflictError(f"nothing served before version {version}: to take the model out of service, off-board it")
     if previous is None:
         if live and live["config"] != undone["plan"]["target"]:
             raise ConflictError(f"the endpoint serves {live['config']}, not {undone['plan']['target']}: left as it is")
@@ -260,7 +262,7 @@ def _config_request(
         request["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": endpoint["capture_percent"],
-            "DestinationS3Uri": f"s3://{settings().data_bucket}/data-capture/{config['name']}/",
+            "DestinationS3Uri": f"s3://{settings().data_bucket}/data-capture/{config['name']}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"CsvContentTypes": [endpoint["content_type"]]},
         }

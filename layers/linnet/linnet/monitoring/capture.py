@@ -134,7 +134,8 @@ def _by_column(file: bytes, window: tuple[datetime, datetime] | None) -> tuple[l
     try:
         table = pajson.read_json(
             pa.BufferReader(file),
-            read_options=pajson.ReadOptions(block_size=_BLOCK_BYTES),
+            # One thread: with several, an error in one block returned while others still read, and ended the process.
+            read_options=pajson.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
             parse_options=pajson.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore"),
         )
         lines = table.num_rows

@@ -312,7 +312,7 @@ def _parsed(
     try:
         parsed = column.cast(pa.float64())
     except pa.ArrowInvalid:
-        trimmed = pc.utf8_trim_whitespace(column)
+        trimmed = pc.utf8_trim(column, " \t\r\n\v\f")
         spelled = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$")
         parsed = pc.if_else(spelled, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
     values = _numpy(parsed, np.float64)
