@@ -1,4 +1,4 @@
-"""The demo, played once, row by row of the requirements' heart (intent over letter; docs/requirements.md maps all rows)."""
+"""The demo, played once, row by row of the requirements' heart (intent over letter)."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def truth(event: str, data: str, encoding: str = "CSV") -> bytes:
     return json.dumps(record).encode() + b"\n"
 
 
-def test_mo05_predictions_are_joined_by_inference_id_else_event_id_and_the_rest_is_counted() -> None:
+def test_mo_05_predictions_are_joined_by_inference_id_else_event_id_and_the_rest_is_counted() -> None:
     file = b"".join(
         [
             line("1,2,3", "0.9", event="e1", inferenceId="i1"),
@@ -266,12 +266,12 @@ def test_mo05_predictions_are_joined_by_inference_id_else_event_id_and_the_rest_
     assert found.join_rate == 5 / 8
 
 
-def test_mo05_an_empty_join_is_seen_as_one() -> None:
+def test_mo_05_an_empty_join_is_seen_as_one() -> None:
     captured = read_capture([line("1,2,3")], NAMES)
     assert join(captured, []).join_rate == 0
     assert join(read_capture([], NAMES), []).join_rate is None
 
 
-def test_mo05_labels_in_json_are_read() -> None:
+def test_mo_05_labels_in_json_are_read() -> None:
     captured = read_capture([line("1,2,3", event="e1")], NAMES)
     assert join(captured, [truth("e1", "[1]", "JSON")]).labels.tolist() == [1]
