@@ -192,6 +192,13 @@ def test_every_function_folder_is_deployed_and_every_deployed_function_has_a_fol
     assert sorted(deployed) == sorted(folders)
 
 
+def test_every_function_has_a_sample_event_for_sam_local_invoke() -> None:
+    functions = {p.parent.name for p in (ROOT / "functions").glob("*/app.py")}
+    samples = {p.name.partition(".")[0] for p in (ROOT / "events").glob("*.json")}
+
+    assert functions - samples == set()
+
+
 def test_a_handler_is_short_because_it_decides_nothing() -> None:
     import ast  # noqa: PLC0415 - used by this one promise
 
