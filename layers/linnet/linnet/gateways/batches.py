@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from linnet.decisions import batches, names, signals
-from linnet.errors import BadInputError
+from linnet.errors import BadInputError, NotFoundError
 from linnet.events.aws import S3Event
 from linnet.gateways import ledger, s3, specs
 from linnet.gateways.clients import client, error_code
@@ -108,9 +108,10 @@ def close_when_quiet(model: str, batch: str, at: str) -> dict[str, Any]:
 
 def _close_by_manifest(model: str, folder: str, uri: str, version: str, at: str) -> dict[str, Any]:
     """Verify every object that a manifest lists, and close the batch with exactly these versions (F21, F22)."""
-    if s3.head(uri, version or None) is None:  # the event is a claim; S3 is consistent, so waiting would not mend it
-        raise BadInputError("_MANIFEST.json", f"{uri} version {version}", "an object that exists")
-    entries = batches.read_manifest(s3.read(uri, version=version or None, limit=batches.MANIFEST_BYTES))
+    try:
+        entries = batches.read_manifest(s3.read(uri, version=version or None, limit=batches.MANIFEST_BYTES))
+    except NotFoundError as error:  # the event is a claim; S3 is consistent, so waiting would not mend it
+        raise BadInputError("_MANIFEST.json", f"{uri} version {version}", "an object that exists") from error
     listed = []
     for entry in entries:
         found_uri = f"{uri.rpartition('/')[0]}/{entry.name}"
@@ -133,11 +134,13 @@ def _batch_of_list(model: str, folder: str, digest: str, at: str) -> str:
     """Return the batch of this folder that holds this very list or is still open: the same manifest closes once."""
     for number in range(1, 1000):
         batch = folder if number == 1 else f"{folder}~{number}"
-        row = ledger.read(f"model/{model}", f"batch#{batch}")
-        if row is None or row["state"] == "open" or row.get("digest") == digest:
-            break
-    ledger.put_once(f"model/{model}", f"batch#{batch}", {"batch": batch, "state": "open", "opened": at, "last": at})
-    return batch
+        row = {"batch": batch, "state": "open", "opened": at, "last": at}
+        if ledger.put_once(f"model/{model}", f"batch#{batch}", row):
+            return batch
+        held = ledger.read(f"model/{model}", f"batch#{batch}") or {}
+        if held.get("state") == "open" or held.get("digest") == digest:
+            return batch
+    raise BadInputError("batch", folder, "at most 1000 manifests of one folder")
 
 
 def _close(model: str, batch: str, listed: list[dict[str, Any]], at: str) -> dict[str, Any]:

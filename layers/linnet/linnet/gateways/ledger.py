@@ -143,11 +143,11 @@ def append(subject: str, kind: str, at: str, detail: Mapping[str, Any], *, key: 
     `at` is the ISO time of the thing itself, from its event or its execution. Returns whether it is new.
     """
     entry = f"{at}#{kind}#{key}"
-    put_once(f"{subject}#seen", f"{kind}#{key}", {"entry": entry})
-    seen = read(f"{subject}#seen", f"{kind}#{key}") or {"entry": entry}
-    # The first time decides where the entry lies: a crash between the two writes is mended by the next caller.
-    row = {"kind": kind, "at": seen["entry"].split("#")[0], "detail": dict(detail), "key": key}
-    return put_once(f"{subject}#history", seen["entry"], row)
+    if not put_once(f"{subject}#seen", f"{kind}#{key}", {"entry": entry}):
+        # The first time decides where the entry lies: a crash between the two writes is mended by the next caller.
+        entry = str((read(f"{subject}#seen", f"{kind}#{key}") or {"entry": entry})["entry"])
+    row = {"kind": kind, "at": entry.split("#")[0], "detail": dict(detail), "key": key}
+    return put_once(f"{subject}#history", entry, row)
 
 
 def history(subject: str, *, newest_first: bool = True, limit: int | None = None) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ def waiting(model: str) -> list[Signal]:
     return sorted((Signal.model_validate(r["signal"]) for r in rows), key=lambda s: (s.at, s.id))
 
 
-def start(model: str, at: str, attempt: str = "") -> dict[str, Any]:
+def start(model: str, at: str, attempt: str = "", spec: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Start `retrain` for the waiting signals if a run may start now; else they stay. Return `{started}` or `{waits}`.
 
     The execution's name follows from the signals, the slot's turn and `attempt`: two callers that see the same start one.
@@ -30,7 +30,7 @@ def start(model: str, at: str, attempt: str = "") -> dict[str, Any]:
     if not reasons:
         return {"waits": "no signal waits"}
     slot = ledger.read(f"model/{model}", "slot") or {}
-    answer = governor.may_start(slot, specs.spec_of(model)["retraining"], at)
+    answer = governor.may_start(slot, (spec or specs.spec_of(model))["retraining"], at)
     if not answer.start:
         return {"waits": answer.why}
     name = f"{model}-{names.digest([r.id for r in reasons], slot.get('turn', 0), attempt)}"

@@ -60,7 +60,7 @@ def admit(signal: Signal) -> dict[str, Any]:
         _note(signal, "noted")
         return {"signal": signal.id, "done": f"noted: the spec does not retrain on {signal.kind}"}
     _note(signal, "waiting")
-    return {"signal": signal.id} | runs.start(signal.model, signal.at)
+    return {"signal": signal.id} | runs.start(signal.model, signal.at, spec=spec)
 
 
 def _note(signal: Signal, state: str) -> None:
