@@ -443,6 +443,20 @@ def test_the_crash_test_itself_fails_when_claiming_is_not_conditional(
     assert take("e2")["proceed"]  # two runs of one model: what the condition prevents
 
 
+@pytest.mark.parametrize("broken", [False, True], ids=["real", "claim without its condition"])
+def test_i5_of_two_that_read_the_same_free_slot_one_claims_it(
+    batched: World, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """Calls in sequence are told apart by the governor's reading; only this race needs the condition of the write."""
+    if broken:
+        real, always = ledger.change, {"only_if": "attribute_exists(pk) OR attribute_not_exists(pk)", "given": {}}
+        monkeypatch.setattr(ledger, "change", lambda *a, **k: real(*a, **(k | always)))
+    held = ledger.read(f"model/{MODEL}", "slot") or {}
+    won = [runs._claim(MODEL, e, f"r-{e}", "2026-11-21T02:00:00Z", held) for e in ("e1", "e2")]
+
+    assert won == [True, broken]
+
+
 def test_raw_data_is_read_only_its_bytes_are_the_same_after_intake(batched: World) -> None:
     files = flights.batch(season="winter", rows=600, part=0)
     for name, body in files.items():
