@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from linnet.decisions.governor import moment
@@ -40,9 +43,9 @@ def read_manifest(body: bytes) -> list[Entry]:
     if not isinstance(listed, list) or not 1 <= len(listed) <= _MAXIMUM_OBJECTS:
         raise BadInputError("_MANIFEST.json objects", listed, f"a list of 1 to {_MAXIMUM_OBJECTS} objects")
     entries = [_entry(number, item) for number, item in enumerate(listed)]
-    doubled = {e.name for e in entries if [o.name for o in entries].count(e.name) > 1} if len(entries) < 500 else set()  # noqa: PLR2004 - quadratic
+    doubled = sorted(name for name, times in Counter(e.name for e in entries).items() if times > 1)
     if doubled:
-        raise BadInputError("_MANIFEST.json objects", sorted(doubled), "each key once")
+        raise BadInputError("_MANIFEST.json objects", doubled, "each key once")
     return entries
 
 
@@ -65,6 +68,23 @@ def newer(sequencer: str, than: str) -> bool:
     """Say whether one S3 sequencer of a key is later than another: right-pad with zeros, compare as text (peers.md 4.1)."""
     length = max(len(sequencer), len(than))
     return sequencer.ljust(length, "0") > than.ljust(length, "0")
+
+
+def may_list(closed_at: str, put_at: str) -> bool:
+    """Say whether a batch that closed at one time can list an object that was put at another; events tell whole seconds."""
+    return moment(closed_at) + timedelta(seconds=1) > moment(put_at)
+
+
+def each_object_once(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return batches, oldest first, in which every object version counts once, in the newest that lists it."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for batch in reversed(found):
+        objects = [o for o in batch["objects"] if (o["uri"], o["version"]) not in seen]
+        seen.update((o["uri"], o["version"]) for o in objects)
+        if objects:
+            kept.append({**batch, "objects": objects})
+    return kept[::-1]
 
 
 def is_over(opened: str, last: str, at: str, *, quiet_seconds: int, limit_seconds: int) -> bool:

@@ -11,6 +11,8 @@ from linnet.events.signals import REASONS, Kind, Requested, Signal
 
 PREFIX = "raw-data/"
 MANIFEST = "_MANIFEST.json"
+CONTINUED = "~"
+"""Between a folder's name and the number of the batch that continues it."""
 _ALARMS: dict[str, Kind] = {"drift": "drift", "quality": "quality"}
 
 
@@ -27,6 +29,8 @@ def place(key: str) -> tuple[str, str, str] | None:
     parts = key[len(PREFIX) :].split("/", 2)
     if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - model, batch, file
         raise BadInputError("key", key, "raw-data/<model>/<batch>/<file>")
+    if CONTINUED in parts[1]:
+        raise BadInputError("batch in key", parts[1], f"a folder without {CONTINUED}, which numbers late continuations")
     return parts[0], parts[1], parts[2]
 
 

@@ -25,54 +25,73 @@ def arrived(event: S3Event) -> dict[str, Any]:
     if where is None or found.size == 0:
         return {"ignored": f"{found.key} is a folder's marker, empty, or not raw data"}
     model, folder, name = where
-    signals.known(model, specs.models(), "model in key", found.key)
+    spec = specs.spec_of(model, field="model in key", said=found.key)
+    uri = f"s3://{event.detail.bucket.name}/{found.key}"
     if name == signals.MANIFEST:
-        return _close_by_manifest(
-            model, folder, f"s3://{event.detail.bucket.name}/{found.key}", found.version_id, event.at
-        )
-    batch = _open_batch(model, folder, event.at)
-    row = {
-        "uri": f"s3://{event.detail.bucket.name}/{found.key}", "version": found.version_id, "size": found.size,
-        "sequencer": found.sequencer,
-    }  # fmt: skip
-    _note_object(f"model/{model}/batch/{batch}", f"object#{found.key}", row)
-    ledger.change(
-        f"model/{model}", f"batch#{batch}", put={"last": event.at}, only_if="#last < :at", given={"at": event.at}
-    )
-    _collect(model, batch)
+        return _close_by_manifest(model, folder, uri, found.version_id, event.at, spec)
+    row = {"uri": uri, "version": found.version_id, "size": found.size, "sequencer": found.sequencer}
+    batch = _note(model, folder, row, event.at)
+    if batch is None:
+        return {"ignored": f"version {found.version_id} of {found.key} is in a closed batch, or overwritten since"}
+    _collect(model, batch, spec["data"]["quiet_seconds"])
     return {"batch": batch, "object": found.key}
+
+
+def _batches(model: str, folder: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the batches made of a folder, oldest first, and which one takes what comes now: the open or the next."""
+    rows = [
+        r for r in ledger.query(f"model/{model}", f"batch#{folder}")
+        if str(r["batch"]).partition(signals.CONTINUED)[0] == folder
+    ]  # fmt: skip
+    rows.sort(key=lambda r: int(str(r["batch"]).partition(signals.CONTINUED)[2] or 1))
+    after = f"{folder}{signals.CONTINUED}{len(rows) + 1}" if rows else folder
+    return rows, next((str(r["batch"]) for r in rows if r["state"] == "open"), after)
+
+
+def _note(model: str, folder: str, row: Mapping[str, Any], at: str) -> str | None:
+    """Enter an object into the folder's open batch and return that; None where a closed one has it already (F1, F4)."""
+    while True:
+        rows, batch = _batches(model, folder)
+        if any(_is_stale(row, r) for r in rows if r["state"] != "open" and batches.may_list(r["closed_at"], at)):
+            return None
+        opened = {"batch": batch, "state": "open", "opened": at, "last": at, "noted": 0}
+        held = ledger.put_or_get(f"model/{model}", f"batch#{batch}", opened) or opened
+        _note_object(f"model/{model}/batch/{batch}", f"object#{row['uri']}", row)
+        # Closing asks for the count that it read: an object is either in the list or finds the batch closed.
+        if ledger.change(
+            f"model/{model}", f"batch#{batch}", put={"last": max(at, str(held["last"]))}, add={"noted": 1},
+            only_if="#state = :open", given={"open": "open"},
+        ):  # fmt: skip
+            return batch
+
+
+def _is_stale(row: Mapping[str, Any], closed: Mapping[str, Any]) -> bool:
+    """Say whether a closed batch lists this version, or the one that has overwritten it since."""
+    listed = {o["version"] for o in _listed(closed["list_uri"]) if o["uri"] == row["uri"]}
+    if not listed or row["version"] in listed:
+        return bool(listed)
+    now = s3.head(str(row["uri"]))
+    return now is not None and now.get("VersionId", "") in listed
+
+
+def _listed(uri: str) -> list[dict[str, Any]]:
+    return list(json.loads(s3.read(uri, limit=LIST_BYTES)))
 
 
 def _note_object(pk: str, sk: str, row: Mapping[str, Any]) -> None:
     """Keep the latest version of an object, whatever the order of its events (F4)."""
-    if ledger.put_once(pk, sk, row):
-        return
-    held = ledger.read(pk, sk) or {}
-    if batches.newer(str(row["sequencer"]), str(held.get("sequencer", ""))):
-        ledger.change(pk, sk, put=row, only_if="#sequencer = :seen", given={"seen": held.get("sequencer", "")})
+    while held := ledger.put_or_get(pk, sk, row):
+        seen = str(held["sequencer"])
+        if not batches.newer(str(row["sequencer"]), seen):
+            return
+        if ledger.change(pk, sk, put=row, only_if="#sequencer = :seen", given={"seen": seen}):
+            return
 
 
-def _open_batch(model: str, folder: str, at: str) -> str:
-    """Return the batch that takes objects of a folder now: a closed one is followed by another, for late files."""
-    for number in range(1, 1000):
-        batch = folder if number == 1 else f"{folder}~{number}"
-        row = {"batch": batch, "state": "open", "opened": at, "last": at}
-        if ledger.put_once(f"model/{model}", f"batch#{batch}", row):
-            return batch
-        if (ledger.read(f"model/{model}", f"batch#{batch}") or {}).get("state") == "open":
-            return batch
-    raise BadInputError("batch", folder, "at most 1000 late continuations of one folder")
-
-
-def _collect(model: str, batch: str) -> None:
+def _collect(model: str, batch: str, quiet_seconds: int) -> None:
     """Start the machine that waits for the batch's quiet; its name makes it one."""
     name = f"{model}-batch-{names.digest(model, batch)}"
-    given = {
-        "model": model,
-        "batch": batch,
-        "correlation_id": name,
-        "quiet_seconds": specs.spec_of(model)["data"]["quiet_seconds"],
-    }
+    given = {"model": model, "batch": batch, "correlation_id": name, "quiet_seconds": quiet_seconds}
     try:
         client("stepfunctions").start_execution(
             stateMachineArn=settings().intake_machine, name=name, input=json.dumps(given, sort_keys=True)
@@ -93,7 +112,8 @@ def close_when_quiet(model: str, batch: str, at: str) -> dict[str, Any]:
         raise BadInputError("batch", batch, f"a batch of {model} that has objects")
     if row["state"] != "open":
         return {"closed": True, "why": f"it is {row['state']}"}
-    data = specs.spec_of(model)["data"]
+    spec = specs.spec_of(model)
+    data = spec["data"]
     if not batches.is_over(
         row["opened"], row["last"], at, quiet_seconds=data["quiet_seconds"], limit_seconds=data["batch_limit_seconds"]
     ):
@@ -102,72 +122,76 @@ def close_when_quiet(model: str, batch: str, at: str) -> dict[str, Any]:
         {"uri": o["uri"], "version": o["version"], "size": o["size"]}
         for o in ledger.query(f"model/{model}/batch/{batch}", "object#")
     ]
-    _close(model, batch, listed, at)
+    counted = {"only_if": "#state = :open AND #noted = :noted", "given": {"open": "open", "noted": row["noted"]}}
+    if not _close(model, batch, listed, at, counted):
+        return {"closed": False, "why": "objects still arrive"}
+    _admit(model, batch, listed, at, spec)
     return {"closed": True, "why": "it is quiet"}
 
 
-def _close_by_manifest(model: str, folder: str, uri: str, version: str, at: str) -> dict[str, Any]:
+def _close_by_manifest(
+    model: str, folder: str, uri: str, version: str, at: str, spec: dict[str, Any]
+) -> dict[str, Any]:
     """Verify every object that a manifest lists, and close the batch with exactly these versions (F21, F22)."""
     try:
         entries = batches.read_manifest(s3.read(uri, version=version or None, limit=batches.MANIFEST_BYTES))
     except NotFoundError as error:  # the event is a claim; S3 is consistent, so waiting would not mend it
         raise BadInputError("_MANIFEST.json", f"{uri} version {version}", "an object that exists") from error
-    listed = []
-    for entry in entries:
-        found_uri = f"{uri.rpartition('/')[0]}/{entry.name}"
-        found = s3.head(found_uri, entry.version or None)
-        if found is None:
-            raise BadInputError("_MANIFEST.json", entry.name, "an object that was put before its manifest")
-        held = str(found.get("VersionId", ""))
-        if found["ContentLength"] != entry.size:
-            raise BadInputError(f"size of {entry.name}", found["ContentLength"], f"{entry.size}, as its manifest says")
-        if (digest := s3.sha256(found_uri, held or None)) != entry.sha256:
-            raise BadInputError(f"sha256 of {entry.name}", digest, f"{entry.sha256}, as its manifest says")
-        listed.append(
-            {"uri": found_uri, "version": held, "size": entry.size, "sha256": entry.sha256, "rows": entry.rows}
-        )
-    batch = _batch_of_list(model, folder, names.digest(listed), at)
-    return {"batch": batch} | _close(model, batch, listed, at)
-
-
-def _batch_of_list(model: str, folder: str, digest: str, at: str) -> str:
-    """Return the batch of this folder that holds this very list or is still open: the same manifest closes once."""
-    for number in range(1, 1000):
-        batch = folder if number == 1 else f"{folder}~{number}"
-        row = {"batch": batch, "state": "open", "opened": at, "last": at}
-        if ledger.put_once(f"model/{model}", f"batch#{batch}", row):
-            return batch
-        held = ledger.read(f"model/{model}", f"batch#{batch}") or {}
-        if held.get("state") == "open" or held.get("digest") == digest:
-            return batch
-    raise BadInputError("batch", folder, "at most 1000 manifests of one folder")
-
-
-def _close(model: str, batch: str, listed: list[dict[str, Any]], at: str) -> dict[str, Any]:
-    from linnet.gateways.signals import admit  # noqa: PLC0415 - intake and batches call each other by nature
-
-    uri = f"s3://{settings().data_bucket}/processed-data/{model}/batches/{batch}.json"
+    listed = [_verified(f"{uri.rpartition('/')[0]}/{entry.name}", entry) for entry in entries]
     digest = names.digest(listed)
+    free = {"only_if": "attribute_not_exists(pk) OR #state = :open", "given": {"open": "open"}}
+    while True:
+        rows, batch = _batches(model, folder)
+        same = next((str(r["batch"]) for r in rows if r.get("digest") == digest), None)  # a manifest closes once
+        if same or _close(model, batch, listed, at, free):
+            break
+    batch = same or batch
+    return {"batch": batch} | _admit(model, batch, listed, at, spec)
+
+
+def _verified(uri: str, entry: batches.Entry) -> dict[str, Any]:
+    held = s3.held(uri, entry.version or None)
+    if held is None:
+        raise BadInputError("_MANIFEST.json", entry.name, "an object that was put before its manifest")
+    if held.size != entry.size:
+        raise BadInputError(f"size of {entry.name}", held.size, f"{entry.size}, as its manifest says")
+    if held.sha256 != entry.sha256:
+        raise BadInputError(f"sha256 of {entry.name}", held.sha256, f"{entry.sha256}, as its manifest says")
+    return {"uri": uri, "version": held.version, "size": held.size, "sha256": held.sha256, "rows": entry.rows}
+
+
+def _close(model: str, batch: str, listed: list[dict[str, Any]], at: str, condition: Mapping[str, Any]) -> bool:
+    """Close a batch with this list where the condition on its row holds; row and history entry are written together."""
+    digest = names.digest(listed)
+    uri = f"s3://{settings().data_bucket}/processed-data/{model}/batches/{batch}-{digest}.json"
     s3.put(uri, json.dumps(listed).encode())
     closed = {
-        "state": "closed", "closed_at": at, "list_uri": uri, "objects": len(listed), "digest": digest,
+        "batch": batch, "state": "closed", "closed_at": at, "list_uri": uri, "objects": len(listed), "digest": digest,
         "bytes": sum(o["size"] for o in listed),
     }  # fmt: skip
-    ledger.change(f"model/{model}", f"batch#{batch}", put=closed, only_if="#state = :open", given={"open": "open"})
-    ledger.append(f"model/{model}", "batch", at, {"batch": batch} | closed, key=digest + batch)
-    # Also for a batch that was closed before: a crash after closing must not lose its signal; the id makes it one.
-    return admit(signals.of_batch(model, batch, digest, at))
+    change = ledger.changed(f"model/{model}", f"batch#{batch}", put=closed, **condition)
+    return ledger.append(f"model/{model}", "batch", at, closed, key=digest + batch, beside=[change])
+
+
+def _admit(model: str, batch: str, listed: list[dict[str, Any]], at: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Admit the signal of a closed batch; also of one closed before: a crash in between must not lose it, its id is one."""
+    from linnet.gateways.signals import admit  # noqa: PLC0415 - intake and batches call each other by nature
+
+    return admit(signals.of_batch(model, batch, names.digest(listed), at), spec)
 
 
 def for_run(model: str, window: int) -> list[dict[str, Any]]:
-    """Return the accepted and the not yet judged batches of the window, oldest first, each with its objects."""
+    """Return the accepted and the not yet judged batches of the window, oldest first, each with its objects.
+
+    An object version that two batches list - by quiet and by a late manifest - counts in the later one.
+    """
     rows = [r for r in ledger.query(f"model/{model}", "batch#") if r["state"] in ("closed", "accepted")]
     rows.sort(key=lambda r: (r["closed_at"], r["batch"]))
-    return [
-        {"batch": r["batch"], "state": r["state"], "digest": r["digest"],
-         "objects": json.loads(s3.read(r["list_uri"], limit=LIST_BYTES))}
+    found = [
+        {"batch": r["batch"], "state": r["state"], "digest": r["digest"], "objects": _listed(r["list_uri"])}
         for r in rows[-window:]
-    ]  # fmt: skip
+    ]
+    return batches.each_object_once(found)
 
 
 def judge(model: str, accepted: list[str], refused: Mapping[str, str], at: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from linnet.decisions import names, training
-from linnet.errors import ConflictError
+from linnet.errors import ConflictError, NotFoundError
 from linnet.gateways import inputs, ledger, runs, s3
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
@@ -67,7 +67,9 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
         NotFoundError: the artifact is missing.
     """
     model, run, judged = str(event["model"]), str(event["run"]), event["judged"]
-    sha256 = s3.sha256(event["artifact"])
+    artifact = s3.held(str(event["artifact"]))
+    if artifact is None:
+        raise NotFoundError(f"the run's artifact {event['artifact']} does not exist")
     group = names.base(settings().stack, model)
     metrics = judged["metrics"]
     created = client("sagemaker").create_model_package(
@@ -86,7 +88,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
             "run": run,
             "correlation_id": str(event["correlation_id"])[:256],
             "inputs": event["inputs_uri"],
-            "sha256": sha256,
+            "sha256": artifact.sha256,
             "training_job": event["training_job"],
             "trigger": event["trigger"]["TriggerReason"],
         },
@@ -95,7 +97,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
     arn = str(created["ModelPackageArn"])
     version = int(arn.rpartition("/")[2])
     row = {
-        "version": version, "package_arn": arn, "run": run, "sha256": sha256, "metrics": metrics,
+        "version": version, "package_arn": arn, "run": run, "sha256": artifact.sha256, "metrics": metrics,
         "champion_metrics": judged["champion_metrics"], "tier": judged["tier"], "status": "PendingManualApproval",
         "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": event["training_job"],
         "baseline": inputs.baseline_uri(model, run), "test_features": f"{inputs.processed_uri(model, run)}/test/features.csv",

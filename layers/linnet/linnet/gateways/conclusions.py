@@ -115,7 +115,7 @@ def _restore(row: Mapping[str, Any], live: Mapping[str, Any] | None, at: str) ->
 
 
 def _record(row: Mapping[str, Any], outcome: str, why: str, at: str, live: Mapping[str, Any] | None) -> None:
-    """Write what happened, delete the release's alarms, tell people once."""
+    """Tell people, write what happened, delete the release's alarms: a crash after telling tells twice, not never."""
     model, fence, plan = row["model"], row["fence"], row["plan"]
     ended = {"outcome": outcome, "fence": fence, "at": at, "approval": row.get("approval", 0)}
     ledger.change(f"model/{model}", f"candidate#{row['version']:06d}", put={"released": ended})
@@ -124,10 +124,10 @@ def _record(row: Mapping[str, Any], outcome: str, why: str, at: str, live: Mappi
         "strategy": plan["strategy"], "config": live and live["config"], "weights": live and live["weights"],
         "correlation_id": row["correlation_id"],
     }  # fmt: skip
-    new = ledger.append(f"model/{model}", "release", at, detail, key=str(fence))
-    if new:
+    if not ledger.told(f"model/{model}", "release", str(fence)):
         metrics.put_outcome(model, outcome)
         _tell(row, outcome, why, detail)
+    ledger.append(f"model/{model}", "release", at, detail, key=str(fence))
     if not (live and live["status"] in rollout.CHANGING):
         metrics.delete_alarms(plan["alarms"])  # SageMaker still asks them while it updates
     undone = row.get("undoes")
@@ -166,7 +166,7 @@ def _tell(row: Mapping[str, Any], outcome: str, why: str, detail: Mapping[str, A
 def _tell_of_nothing(model: str, owner: str, why: str, at: str, correlation_id: str) -> None:
     """A release that could not begin is told too: nothing vanishes (I10)."""
     detail = {"outcome": "held", "why": why, "owner": owner, "correlation_id": correlation_id}
-    if ledger.append(f"model/{model}", "release", at, detail, key=owner):
+    if not ledger.told(f"model/{model}", "release", owner):
         notifications.notify(
             "release-held",
             model=model,
@@ -177,3 +177,4 @@ def _tell_of_nothing(model: str, owner: str, why: str, at: str, correlation_id: 
             next_step="Mend the cause, then start the machine release (or rollback) again.",
             correlation_id=correlation_id,
         )
+    ledger.append(f"model/{model}", "release", at, detail, key=owner)

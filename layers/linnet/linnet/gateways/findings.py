@@ -142,10 +142,10 @@ def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation
     )
     kept = {k: row[k] for k in ("status", "severity", "features", "rows", "start", "end", "uri", "correlation_id")}
     key = f"{found['start']}#{found['status']}"
-    new = ledger.append(f"model/{model}", "finding", found["end"], kept, key=key)
-    if new and found["status"] == "CompletedWithViolations":
+    if found["status"] == "CompletedWithViolations" and not ledger.told(f"model/{model}", "finding", key):
         text = monitoring.message(model, found)
         notifications.notify("drift", model=model, proof=str(found["uri"]), correlation_id=correlation_id, **text)
+    ledger.append(f"model/{model}", "finding", found["end"], kept, key=key)
 
 
 def _finding_key(start: datetime) -> str:

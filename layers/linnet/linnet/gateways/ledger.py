@@ -1,14 +1,17 @@
 """The ledger: one DynamoDB table, an append-only history of everything and the few rows that say what holds now.
 
 Every write states the condition under which it is legal, and every claim is re-entrant: a lost answer may make the
-same caller try again, and must then find that it already has what it asked for (practice.md finding 3).
+same caller try again, and must then find that it already has what it asked for (practice.md finding 3). A row and the
+history entry that tells of it are written together, so that no crash can part them.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +21,8 @@ from botocore.exceptions import ClientError
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
+_ABSENT = "attribute_not_exists(pk)"
+_ATTEMPTS = 6
 _SERIALIZER, _DESERIALIZER = TypeSerializer(), TypeDeserializer()
 
 
@@ -44,6 +49,10 @@ def _plain(value: Any) -> Any:
 
 def _key(pk: str, sk: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _item(pk: str, sk: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return _key(pk, sk) | {k: encode(v) for k, v in row.items()}
 
 
 def read(pk: str, sk: str) -> dict[str, Any] | None:
@@ -74,19 +83,70 @@ def query(
         names["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
+def new(pk: str, sk: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the write of a row that is not there yet, for `append(beside=...)`."""
+    return {"Put": {"TableName": settings().table, "Item": _item(pk, sk, row), "ConditionExpression": _ABSENT}}
+
+
+def changed(
+    pk: str,
+    sk: str,
+    *,
+    put: Mapping[str, Any] | None = None,
+    remove: tuple[str, ...] = (),
+    add: Mapping[str, int] | None = None,
+    only_if: str = "attribute_exists(pk)",
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the write of a change, for `append(beside=...)`; the arguments are those of `change`."""
+    put, add, given = dict(put or {}), dict(add or {}), dict(given or {})
+    names = {*put, *remove, *add, *re.findall(r"#(\w+)", only_if)}
+    clauses = []
+    if put:
+        clauses.append("SET " + ", ".join(f"#{n} = :put_{n}" for n in put))
+    if remove:
+        clauses.append("REMOVE " + ", ".join(f"#{n}" for n in remove))
+    if add:
+        clauses.append("ADD " + ", ".join(f"#{n} :add_{n}" for n in add))
+    values = {f":put_{n}": encode(v) for n, v in put.items()} | {f":add_{n}": encode(v) for n, v in add.items()}
+    values |= {f":{n}": encode(v) for n, v in given.items()}
+    write = {
+        "TableName": settings().table,
+        "Key": _key(pk, sk),
+        "UpdateExpression": " ".join(clauses),
+        "ConditionExpression": only_if,
+    }
+    write |= {"ExpressionAttributeNames": {f"#{n}": n for n in names}} if names else {}
+    write |= {"ExpressionAttributeValues": values} if values else {}
+    return {"Update": write}
+
+
+def _write(operation: str, **arguments: Any) -> dict[str, Any] | None:
+    """Call one write; None when its condition does not hold.
+
+    A write that meets a transaction on the same row is refused with TransactionConflict, which the SDK does not repeat.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return dict(getattr(client("dynamodb"), operation)(**arguments))
+        except ClientError as error:
+            reasons = {r.get("Code") for r in error.response.get("CancellationReasons", [])} | {error_code(error)}
+            if reasons & {"ConditionalCheckFailed", "ConditionalCheckFailedException"}:
+                return None
+            if not reasons & {"TransactionConflict", "TransactionConflictException"} or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - jitter, no secret
+    raise AssertionError("the last attempt returned or raised")
+
+
 def put_once(pk: str, sk: str, row: Mapping[str, Any]) -> bool:
     """Write a row unless one is there; say whether this call wrote it."""
-    try:
-        client("dynamodb").put_item(
-            TableName=settings().table,
-            Item=_key(pk, sk) | {k: encode(v) for k, v in row.items()},
-            ConditionExpression="attribute_not_exists(pk)",
-        )
-    except ClientError as error:
-        if error_code(error) == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return _write("put_item", **new(pk, sk, row)["Put"]) is not None
+
+
+def put_or_get(pk: str, sk: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Write a row unless one is there; return the one that is there, None when this call wrote it."""
+    return None if put_once(pk, sk, row) else read(pk, sk)
 
 
 def change(
@@ -104,32 +164,9 @@ def change(
     `only_if` is a condition expression; attribute names in it are written `#name`, values `:name` with `given`.
     The default condition refuses to create a row; pass an `attribute_not_exists(...)` clause to allow it.
     """
-    put, add, given = dict(put or {}), dict(add or {}), dict(given or {})
-    names = {*put, *remove, *add, *re.findall(r"#(\w+)", only_if)}
-    clauses = []
-    if put:
-        clauses.append("SET " + ", ".join(f"#{n} = :put_{n}" for n in put))
-    if remove:
-        clauses.append("REMOVE " + ", ".join(f"#{n}" for n in remove))
-    if add:
-        clauses.append("ADD " + ", ".join(f"#{n} :add_{n}" for n in add))
-    values = {f":put_{n}": encode(v) for n, v in put.items()} | {f":add_{n}": encode(v) for n, v in add.items()}
-    values |= {f":{n}": encode(v) for n, v in given.items()}
-    try:
-        answer = client("dynamodb").update_item(
-            TableName=settings().table,
-            Key=_key(pk, sk),
-            UpdateExpression=" ".join(clauses),
-            ConditionExpression=only_if,
-            **({"ExpressionAttributeNames": {f"#{n}": n for n in names}} if names else {}),
-            **({"ExpressionAttributeValues": values} if values else {}),
-            ReturnValues="ALL_NEW",
-        )
-    except ClientError as error:
-        if error_code(error) == "ConditionalCheckFailedException":
-            return None
-        raise
-    return decode(answer["Attributes"])
+    write = changed(pk, sk, put=put, remove=remove, add=add, only_if=only_if, given=given)["Update"]
+    answer = _write("update_item", **write, ReturnValues="ALL_NEW")
+    return None if answer is None else decode(answer["Attributes"])
 
 
 def remove(pk: str, sk: str) -> None:
@@ -137,17 +174,30 @@ def remove(pk: str, sk: str) -> None:
     client("dynamodb").delete_item(TableName=settings().table, Key=_key(pk, sk))
 
 
-def append(subject: str, kind: str, at: str, detail: Mapping[str, Any], *, key: str) -> bool:
-    """Add one entry to the history of `subject` (`model/<name>`); the same `key` is written once, whoever repeats it.
+def append(
+    subject: str,
+    kind: str,
+    at: str,
+    detail: Mapping[str, Any],
+    *,
+    key: str,
+    beside: Sequence[dict[str, Any]] = (),
+) -> bool:
+    """Add one entry to the history of `subject` (`model/<name>`), and the rows `beside` it, all or nothing.
 
-    `at` is the ISO time of the thing itself, from its event or its execution. Returns whether it is new.
+    The same `key` is written once, whoever repeats it. `at` is the ISO time of the thing itself, from its event or its
+    execution. Returns whether it was written now: False when it was before, or when a condition of `beside` fails.
     """
     entry = f"{at}#{kind}#{key}"
-    if not put_once(f"{subject}#seen", f"{kind}#{key}", {"entry": entry}):
-        # The first time decides where the entry lies: a crash between the two writes is mended by the next caller.
-        entry = str((read(f"{subject}#seen", f"{kind}#{key}") or {"entry": entry})["entry"])
-    row = {"kind": kind, "at": entry.split("#")[0], "detail": dict(detail), "key": key}
-    return put_once(f"{subject}#history", entry, row)
+    row = {"kind": kind, "at": at, "detail": dict(detail), "key": key}
+    line = {"Put": {"TableName": settings().table, "Item": _item(f"{subject}#history", entry, row)}}
+    once = new(f"{subject}#seen", f"{kind}#{key}", {"entry": entry})
+    return _write("transact_write_items", TransactItems=[once, line, *beside]) is not None
+
+
+def told(subject: str, kind: str, key: str) -> bool:
+    """Say whether the history of `subject` has this entry: what it says was also told to people, if it had to be."""
+    return read(f"{subject}#seen", f"{kind}#{key}") is not None
 
 
 def history(subject: str, *, newest_first: bool = True, limit: int | None = None) -> Iterator[dict[str, Any]]:

@@ -156,7 +156,8 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
     ledger.change("models", spec.model, put=index, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
     subscriptions.renew({*spec.notifications.emails, *subscriptions.emails(before)})
     entry = {"digest": found.digest, "version_id": found.version, "correlation_id": correlation_id}
-    if ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=f"{found.digest}#{found.version}"):
+    key_of_entry = f"{found.digest}#{found.version}"
+    if not ledger.told(f"model/{spec.model}", "onboarding", key_of_entry):
         notifications.notify(
             "onboarded",
             model=spec.model,
@@ -167,6 +168,7 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
             next_step=f"Put data below raw-data/{spec.model}/<batch>/.",
             correlation_id=correlation_id,
         )
+    ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=key_of_entry)
     return {"model": spec.model, "group": group, "alarms": alarms}
 
 

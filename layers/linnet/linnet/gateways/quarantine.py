@@ -28,7 +28,7 @@ def keep(thing: Any, error: BadInputError, found_by: str, *, model: str = "_unkn
         "input": text[:KEPT_CHARACTERS],
     }
     uri = f"s3://{settings().data_bucket}/{key}"
-    if s3.put_new(uri, json.dumps(record, indent=1).encode()):
+    if s3.head(uri) is None:
         notifications.notify(
             "quarantined",
             model=model,
@@ -38,6 +38,7 @@ def keep(thing: Any, error: BadInputError, found_by: str, *, model: str = "_unkn
             proof=uri,
             next_step="Mend the sender and send it again.",
         )
+        s3.put(uri, json.dumps(record, indent=1).encode())  # last: a crash before it tells twice, not never
     return uri
 
 

@@ -144,7 +144,8 @@ def apply(
         given={"status": approval_status},
     )  # fmt: skip
     detail = {"version": version, "package_arn": package_arn, "correlation_id": correlation_id, **said}
-    if ledger.append(f"model/{model}", "decision", at, detail, key=f"{version}#{approval_status}"):
+    key = f"{version}#{approval_status}"
+    if not ledger.told(f"model/{model}", "decision", key):
         notifications.notify(
             "decision-made",
             model=model,
@@ -155,6 +156,7 @@ def apply(
             next_step="Its release starts by itself." if approval_status == "Approved" else "The champion stays.",
             correlation_id=correlation_id,
         )
+    ledger.append(f"model/{model}", "decision", at, detail, key=key)
     return {"approval_status": approval_status, "version": version}
 
 
@@ -256,9 +258,7 @@ def _rejected(model: str, version: int, row: Mapping[str, Any], at: str) -> str:
     if champion.get("version") != version:
         return f"noted: version {version} is rejected"
     key = f"rejected-live#{version}#{row.get('approvals', 0)}"
-    if ledger.append(
-        f"model/{model}", "finding", at, {"kind": "rejected while it serves", "version": version}, key=key
-    ):
+    if not ledger.told(f"model/{model}", "finding", key):
         notifications.notify(
             "attention",
             model=model,
@@ -268,6 +268,8 @@ def _rejected(model: str, version: int, row: Mapping[str, Any], at: str) -> str:
             proof=str(champion["package_arn"]),
             next_step="Start the machine rollback with " + json.dumps({"model": model, "reason": "rejected"}),
         )
+    entry = {"kind": "rejected while it serves", "version": version}
+    ledger.append(f"model/{model}", "finding", at, entry, key=key)
     return f"noted: version {version} is rejected and serves"
 
 

@@ -187,7 +187,7 @@ def remove(model: str, *, packages: bool, at: str, decided_by: str, correlation_
     ]
     subscriptions.renew(subscriptions.emails(row))
     detail = {"decided_by": decided_by, "packages_deleted": packages, "correlation_id": correlation_id, "spec": row}
-    if ledger.append(f"model/{model}", _KIND, at, detail, key=correlation_id):
+    if not ledger.told(f"model/{model}", _KIND, correlation_id):
         notifications.notify(
             "offboarded",
             model=model,
@@ -199,6 +199,9 @@ def remove(model: str, *, packages: bool, at: str, decided_by: str, correlation_
             next_step=f"To bring it back, put specs/{model}.yaml again. Its data stays until you delete it.",
             correlation_id=correlation_id,
         )
+    ledger.append(f"model/{model}", _KIND, at, detail, key=correlation_id)
+    # The turn stays, so that no execution's name comes again; what was judged and cooled is over with the champion.
+    ledger.change(f"model/{model}", "slot", remove=("judged", "cooled_from"))
     for sk in (*(str(r["sk"]) for r in ledger.query(f"model/{model}", "reason#")), "champion", "spec"):
         ledger.remove(f"model/{model}", sk)
     return {"deleted": [list(thing) for thing in deleted][:200]}

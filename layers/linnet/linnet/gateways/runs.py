@@ -15,6 +15,13 @@ from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 
+def keep(signal: Signal, state: str, correlation_id: str) -> None:
+    """Write a signal's reason and its history entry, both or neither, once."""
+    subject, entry = f"model/{signal.model}", signal.model_dump() | {"correlation_id": correlation_id}
+    reason = ledger.new(subject, f"reason#{signal.id}", {"state": state, "signal": signal.model_dump()})
+    ledger.append(subject, "signal", signal.at, entry, key=signal.id, beside=[reason])
+
+
 def waiting(model: str) -> list[Signal]:
     """Return the signals that no run has answered yet, oldest first."""
     rows = [r for r in ledger.query(f"model/{model}", "reason#") if r["state"] == "waiting"]
@@ -58,10 +65,7 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
     held = ledger.read(f"model/{model}", "slot") or {}
     if not reasons and held.get("owner") != execution:
         by_hand = signals.of_hand(model, execution, at)
-        ledger.put_once(f"model/{model}", f"reason#{by_hand.id}", {"state": "waiting", "signal": by_hand.model_dump()})
-        ledger.append(
-            f"model/{model}", "signal", at, by_hand.model_dump() | {"correlation_id": correlation_id}, key=by_hand.id
-        )
+        keep(by_hand, "waiting", correlation_id)
         reasons = [by_hand]
     answer = governor.may_start(held, spec["retraining"], at, me=execution)
     run = names.run_id(model, execution)
@@ -131,8 +135,8 @@ def _begin(
         "batches": [b["batch"] for b in found], "inputs_uri": uri, "snapshot": snapshot, "at": at,
         "correlation_id": correlation_id,
     }  # fmt: skip
-    ledger.put_once(f"model/{model}", f"run#{run}", row)
-    ledger.append(f"model/{model}", "run-started", at, row, key=run)
+    begun = ledger.new(f"model/{model}", f"run#{run}", row)
+    ledger.append(f"model/{model}", "run-started", at, row, key=run, beside=[begun])
     return {
         "proceed": True, "why": "", "model": model, "run": run, "trigger": shown, "spec": spec, "inputs_uri": uri,
         "champion": {k: champion[k] for k in ("version", "package_arn", "model_name")} if champion else None,
@@ -148,15 +152,14 @@ def free(model: str, execution: str, at: str, *, judged: bool, snapshot: str = "
         f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add={"turn": 1},
         only_if="#owner = :me", given={"me": execution},
     )  # fmt: skip
-    if freed:
-        start(model, at)
+    start(model, at)  # also when freed before: a crash in between must not leave what waits to the reconciler
     return freed is not None
 
 
 def close(
     model: str, run: str, execution: str, at: str, outcome: str, why: str, *, correlation_id: str, proof: str = ""
 ) -> dict[str, Any]:
-    """End a run: its row, the history, the slot, one message (NO-01). Repeating it changes nothing.
+    """End a run: its row, one message, the history, the slot (NO-01). Repeating it changes nothing.
 
     Outcomes: approved, rejected, refused, not better, below threshold, expired, failed, stopped.
     """
@@ -179,9 +182,7 @@ def close(
         "trigger": row.get("trigger"),
         "correlation_id": correlation_id,
     }
-    new = ledger.append(f"model/{model}", "run-ended", at, entry, key=run)
-    free(model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")))
-    if new:
+    if not ledger.told(f"model/{model}", "run-ended", run):
         kind: notifications.Kind = "run-failed" if outcome in ("failed", "stopped", "refused") else "run-finished"
         notifications.notify(
             kind,
@@ -193,6 +194,8 @@ def close(
             next_step=_NEXT.get(outcome, 'Read the reason; start again by hand with {"model": "' + model + '"}.'),
             correlation_id=correlation_id,
         )
+    ledger.append(f"model/{model}", "run-ended", at, entry, key=run)
+    free(model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")))
     return {"outcome": outcome, "why": why}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -59,14 +60,6 @@ def put(uri: str, body: bytes, content_type: str = "application/json") -> str:
     return str(answer.get("VersionId", ""))
 
 
-def put_new(uri: str, body: bytes, content_type: str = "application/json") -> bool:
-    """Write an object unless it is there; say whether this call wrote it."""
-    if head(uri) is not None:
-        return False
-    put(uri, body, content_type)
-    return True
-
-
 def listing(uri: str) -> Iterator[tuple[str, int]]:
     """Yield URI and size of every object under a prefix, in key order."""
     bucket, prefix = split(uri)
@@ -75,11 +68,25 @@ def listing(uri: str) -> Iterator[tuple[str, int]]:
             yield f"s3://{bucket}/{found['Key']}", int(found["Size"])
 
 
-def sha256(uri: str, version: str | None = None) -> str:
-    """Return the hex SHA-256 of an object, read in pieces."""
+@dataclass(frozen=True)
+class Held:
+    """An object version as S3 holds it: version id (empty on an unversioned bucket), size in bytes, hex SHA-256."""
+
+    version: str
+    size: int
+    sha256: str
+
+
+def held(uri: str, version: str | None = None) -> Held | None:
+    """Return what S3 holds under a URI, its digest computed in pieces; None when there is no such object or version."""
     bucket, key = split(uri)
-    body = client("s3").get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))["Body"]
+    try:
+        found = client("s3").get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+    except ClientError as error:
+        if error_code(error) in _ABSENT:
+            return None
+        raise
     seen = hashlib.sha256()
-    for piece in iter(lambda: body.read(1024 * 1024), b""):
+    for piece in iter(lambda: found["Body"].read(1024 * 1024), b""):
         seen.update(piece)
-    return seen.hexdigest()
+    return Held(str(found.get("VersionId", "")), int(found["ContentLength"]), seen.hexdigest())

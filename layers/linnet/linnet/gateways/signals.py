@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from linnet.decisions import signals
@@ -53,9 +52,9 @@ def _alarm(event: AlarmEvent) -> dict[str, Any]:
     return admit(signal)
 
 
-def admit(signal: Signal) -> dict[str, Any]:
+def admit(signal: Signal, spec: dict[str, Any] | None = None) -> dict[str, Any]:
     """Write a signal down and start a run if one may start now. The same signal is admitted once, however often it comes."""
-    spec = specs.spec_of(signal.model)
+    spec = spec or specs.spec_of(signal.model)
     if signal.kind not in spec["retraining"]["signals"]:
         _note(signal, "noted")
         return {"signal": signal.id, "done": f"noted: the spec does not retrain on {signal.kind}"}
@@ -64,12 +63,9 @@ def admit(signal: Signal) -> dict[str, Any]:
 
 
 def _note(signal: Signal, state: str) -> None:
-    row: Mapping[str, Any] = {"state": state, "signal": signal.model_dump()}
-    ledger.put_once(f"model/{signal.model}", f"reason#{signal.id}", row)
-    # Also for a known reason: a crash after the row must not lose its entry; the key makes it one.
-    entry = signal.model_dump() | {"correlation_id": signal.id}
-    new = ledger.append(f"model/{signal.model}", "signal", signal.at, entry, key=signal.id)
-    if new and signal.kind in ("drift", "quality"):
+    """Tell people of a drift, then keep the reason and its entry: a crash between tells twice, not never."""
+    subject = f"model/{signal.model}"
+    if signal.kind in ("drift", "quality") and not ledger.told(subject, "signal", signal.id):
         notifications.notify(
             "drift",
             model=signal.model,
@@ -80,3 +76,4 @@ def _note(signal: Signal, state: str) -> None:
             next_step="A run starts as soon as the slot, the cool-down and the daily limit allow it.",
             correlation_id=signal.id,
         )
+    runs.keep(signal, state, signal.id)

@@ -13,13 +13,13 @@ def models() -> list[str]:
     return [str(row["model"]) for row in ledger.query("models")]
 
 
-def spec_of(model: str) -> dict[str, Any]:
-    """Return a model's spec.
+def spec_of(model: str, *, field: str = "model", said: str | None = None) -> dict[str, Any]:
+    """Return a model's spec; `field` and `said` tell where its name came from, if it was not given as such.
 
     Raises:
         BadInputError: the model is not onboarded.
     """
     row = ledger.read(f"model/{model}", "spec")
     if row is None:
-        raise BadInputError("model", model, "an onboarded model: " + (", ".join(models()) or "none yet"))
+        raise BadInputError(field, said or model, "an onboarded model: " + (", ".join(models()) or "none yet"))
     return dict(row["spec"])
