@@ -1,4 +1,4 @@
-"""`python -m local up | demo | status | down`: the local stack for hand use, in real time unless told otherwise."""
+"""`python -m local up | demo | status | trouble | down`: the local stack for hand use, in real time unless told otherwise."""
 
 from __future__ import annotations
 
@@ -21,9 +21,19 @@ def main() -> None:
     up.add_argument("--port", type=int, default=0, help="default: a free one")
     commands.add_parser("demo", help="play the whole story on a stack of its own")
     commands.add_parser("status", help="say what runs")
+    trouble = commands.add_parser("trouble", help="let happen what only fate does on AWS")
+    happens = trouble.add_subparsers(dest="what", required=True)
+    spot = happens.add_parser("interrupt_training_job", help="take a spot job's instance away")
+    spot.add_argument("name", help="of the training job")
+    stuck = happens.add_parser("fail_next_rollback", help="let an endpoint's next rollback fail")
+    stuck.add_argument("endpoint")
+    patched = happens.add_parser("system_update", help="put an endpoint into SystemUpdating")
+    patched.add_argument("endpoint")
+    patched.add_argument("--seconds", type=float, default=60.0, help="on the stack's clock (default: 60)")
     commands.add_parser("down", help="end the stack")
     options = parser.parse_args()
-    sys.exit({"up": _up, "demo": _demo, "status": _status, "down": _down}[options.command](options))
+    does = {"up": _up, "demo": _demo, "status": _status, "trouble": _trouble, "down": _down}
+    sys.exit(does[options.command](options))
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -52,6 +62,17 @@ def _status(_: argparse.Namespace) -> int:
         return 1
     _show(stack)
     return 0
+
+
+def _trouble(options: argparse.Namespace) -> int:
+    stack = Stack.running(STATE)
+    if stack is None:
+        print("No local stack is running; `make up` starts one.")
+        return 1
+    given = {key: value for key, value in vars(options).items() if key not in ("command", "what")}
+    why_not = stack.trouble(options.what, **given)
+    print(why_not or f"Done: {options.what} {given}.")
+    return int(bool(why_not))
 
 
 def _down(_: argparse.Namespace) -> int:

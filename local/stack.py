@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,15 +150,19 @@ class Stack:
             config=Config(inject_host_prefix=False, max_pool_connections=50, **settings),
         )
 
-    def trouble(self, what: str, **arguments: Any) -> None:
-        """Let something happen that only fate does on AWS: a method of the local SageMaker that no API has.
+    def trouble(self, what: str, **arguments: Any) -> str:
+        """Let something happen that only fate does on AWS; return an empty text, or why it cannot happen.
 
         `interrupt_training_job(name=)` takes a spot instance away, `fail_next_rollback(endpoint=)` and
         `system_update(endpoint=, seconds=)` befall an endpoint.
         """
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
         request = urllib.request.Request(self.endpoint, json.dumps(arguments).encode(), headers)  # noqa: S310 - http
-        urllib.request.urlopen(request, timeout=30).read()  # noqa: S310
+        try:
+            urllib.request.urlopen(request, timeout=30).read()  # noqa: S310
+        except urllib.error.HTTPError as error:
+            return str(json.loads(error.read())["message"])
+        return ""
 
     def deploy(self, template: Path, name: str, parameters: dict[str, str] | None = None) -> None:
         """Create or update the CloudFormation stack `name` from a SAM template on disk, and wait until it is complete.

@@ -31,6 +31,8 @@ _LOOK_SECONDS = 0.05
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _TARGET = "SageMaker."
 _LOCAL = "Local:"
+TROUBLES = ("interrupt_training_job", "fail_next_rollback", "system_update")
+"""What only fate does on AWS, and a person may ask for here: methods of the local SageMaker that no API has."""
 _OPTIMISED = {
     "createTrainingJob": "TrainingJob",
     "createProcessingJob": "ProcessingJob",
@@ -165,7 +167,10 @@ def _handler(here: Callable[[], SageMaker]) -> Callable[..., Any]:
             operation = headers.get("x-amz-target", "").removeprefix(_TARGET)
             params = json.loads(body or b"{}")
             if operation.startswith(_LOCAL):
-                getattr(here(), operation.removeprefix(_LOCAL))(**params)
+                trouble = operation.removeprefix(_LOCAL)
+                if trouble not in TROUBLES:
+                    raise ApiError("UnknownOperationException", f"{trouble!r} is none of {', '.join(TROUBLES)}")
+                getattr(here(), trouble)(**params)
                 return _json(200, {})
             return _json(200, here().call(operation, params))
         except ApiError as error:

@@ -188,3 +188,37 @@ def test_another_account_has_a_sagemaker_of_its_own(ours: Bench, model: str) -> 
     assert other.list_training_jobs()["TrainingJobSummaries"] == []
     arn = other.create_model_package_group(ModelPackageGroupName="g")["ModelPackageGroupArn"]
     assert arn == "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/g"
+
+
+def test_tr_04_a_person_takes_the_instance_of_a_spot_job_away_and_the_job_goes_on_from_its_checkpoints(
+    ours: Bench, model: str
+) -> None:
+    slow = {"objective": "binary:logistic", "num_round": "300", "max_depth": "6"}
+    spot = {
+        "EnableManagedSpotTraining": True,
+        "CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/checkpoints/", "LocalPath": "/opt/ml/checkpoints"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 1200},
+    }
+    ours.sagemaker.create_training_job(**training("taken-away", HyperParameters=slow, **spot))
+
+    def described() -> dict[str, Any]:
+        return dict(ours.sagemaker.describe_training_job(TrainingJobName="taken-away"))
+
+    def logged() -> str:
+        try:
+            events = ours.logs.filter_log_events(
+                logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="taken-away/"
+            )["events"]
+        except ours.logs.exceptions.ResourceNotFoundException:
+            return ""
+        return "\n".join(event["message"] for event in events)
+
+    until(lambda: "[20]#011" in logged(), 60, why=logged)
+    assert ours.stack.trouble("interrupt_training_job", name="taken-away") == ""
+    ended = until(lambda: (found := described())["TrainingJobStatus"] != "InProgress" and found, 120, why=logged)
+
+    assert ended["TrainingJobStatus"] == "Completed"
+    assert "Interrupted" in [t["Status"] for t in ended["SecondaryStatusTransitions"]]
+    assert "Resuming from checkpoint" in logged()
+    assert "Completed" in ours.stack.trouble("interrupt_training_job", name="taken-away")
+    assert "none of" in ours.stack.trouble("close")
