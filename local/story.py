@@ -413,8 +413,23 @@ def history(story: Story) -> None:
         kinds = {str(e["kind"]) for e in entries}
         phase.expect("signals, runs, candidates, decisions and releases are there", len(entries) >= 12, sorted(kinds))
         ids = {e["detail"].get("correlation_id") for e in entries if isinstance(e.get("detail"), dict)}
+        followed = _followed(story, next(e for e in entries if e["kind"] == "candidate")["detail"]["correlation_id"])
+        wanted = {"OnSignal", "TakeSlot", "RegisterCandidate", "OnPackageStatus", "TakeLease", "ConcludeRelease"}
+        phase.expect("one id leads through the logs from signal to release", wanted <= followed, sorted(followed))
         phase.ids = {"entries": len(entries), "kinds": sorted(kinds), "stories": len(ids - {None})}
         phase.result = f"{len(entries)} entries: {', '.join(sorted(kinds))}"
+
+
+def _followed(story: Story, correlation_id: str) -> set[str]:
+    """Return the functions that logged under an id."""
+    pages = story.stack.client("logs").get_paginator("filter_log_events").paginate(
+        logGroupName=f"/linnet/{STACK}", filterPattern=f'{{ $.correlation_id = "{correlation_id}" }}'
+    )  # fmt: skip
+    lines = [e["message"] for page in pages for e in page["events"] if e["message"].startswith("{")]
+    return {
+        str(line["function"]).split("-")[1].removesuffix("Function") for line in map(json.loads, lines)
+        if line.get("correlation_id") == correlation_id and "function" in line
+    }  # fmt: skip
 
 
 def report(story: Story, seen: dict[str, Any], work: dict[str, float], failure: str) -> int:

@@ -6,13 +6,11 @@ from typing import Any
 
 from linnet.events.aws import PackageEvent, parse
 from linnet.gateways import registry
-from linnet.handling import listener, logger
+from linnet.handling import listener
 
 
 @listener
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take a SageMaker Model Package State Change; return `{done}`: what was started, or why nothing was."""
+    """Take a SageMaker Model Package State Change; return `{done, correlation_id}`: what was started, or why nothing was."""
     woken = parse(PackageEvent, event)
-    done = registry.observe(woken.detail, woken.id, woken.at)
-    logger.info("package", extra={"done": done, "package": woken.detail.model_package_arn})
-    return {"done": done}
+    return registry.observe(woken.detail, woken.id, woken.at)

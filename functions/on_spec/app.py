@@ -6,7 +6,7 @@ from typing import Any
 
 from linnet.events.aws import S3Event, parse
 from linnet.gateways import onboarding
-from linnet.handling import listener, logger
+from linnet.handling import listener
 
 
 @listener
@@ -15,5 +15,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     woken = parse(S3Event, event)
     act = onboarding.on_created if woken.detail_type == "Object Created" else onboarding.on_deleted
     done = act(woken.detail.bucket.name, woken.detail.object.key, woken.detail.object.version_id)
-    logger.info("spec", extra={"done": done, "key": woken.detail.object.key})
     return {"done": done}

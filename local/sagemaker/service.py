@@ -167,17 +167,20 @@ def _handler(here: Callable[[], SageMaker]) -> Callable[..., Any]:
             operation = headers.get("x-amz-target", "").removeprefix(_TARGET)
             params = json.loads(body or b"{}")
             if operation.startswith(_LOCAL):
-                trouble = operation.removeprefix(_LOCAL)
-                if trouble not in TROUBLES:
-                    raise ApiError("UnknownOperationException", f"{trouble!r} is none of {', '.join(TROUBLES)}")
-                getattr(here(), trouble)(**params)
-                return _json(200, {})
+                return _json(200, _befall(here(), operation.removeprefix(_LOCAL), params))
             return _json(200, here().call(operation, params))
         except ApiError as error:
             status, headers, text = _json(error.status, _error(error))
             return status, headers | {"x-amzn-errortype": error.code}, text
 
     return handle
+
+
+def _befall(sagemaker: SageMaker, trouble: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    if trouble not in TROUBLES:
+        raise ApiError("UnknownOperationException", f"{trouble!r} is none of {', '.join(TROUBLES)}")
+    getattr(sagemaker, trouble)(**params)
+    return {}
 
 
 def _json(status: int, document: Mapping[str, Any]) -> tuple[int, dict[str, str], bytes]:

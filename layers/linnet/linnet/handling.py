@@ -57,7 +57,7 @@ def listener(handler: Handler) -> Handler:
             _check_object(event)
             logger.set_correlation_id(correlation_of(event))
             logger.info("woken", extra={"function": context.function_name, "source": event.get("source")})
-            return handler(event, context)
+            return _entered(handler(event, context), event, context)
         except BadInputError as error:
             record = quarantine.keep(event, error, context.function_name)
             logger.warning("quarantined", extra={"record": record, "field": error.field, "allowed": error.allowed})
@@ -67,6 +67,17 @@ def listener(handler: Handler) -> Handler:
             raise
 
     return framed
+
+
+def _entered(answer: Any, event: dict[str, Any], context: Any) -> Any:
+    """Log what was done under the id of the story, which goes on from here: this line joins it to the event's id."""
+    parts = list(answer.values()) if isinstance(answer, dict) else []
+    each = parts if parts and all(isinstance(part, dict) for part in parts) else [answer]  # one a model
+    for story in each:
+        told = story.get("correlation_id") if isinstance(story, dict) else None
+        logger.set_correlation_id(str(told or correlation_of(event)))
+        logger.info("done", extra={"function": context.function_name, "event": event.get("id"), "answer": story})
+    return answer
 
 
 def _check_object(event: Any) -> None:

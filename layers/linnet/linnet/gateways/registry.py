@@ -178,8 +178,8 @@ def _check_transition(model: str, version: int, now: str, wanted: str, status: s
         raise ConflictError(f"version {version} is superseded by version {max(newer)}")
 
 
-def observe(detail: PackageDetail, event_id: str, at: str) -> str:
-    """Act on a change of a package in the registry, after reading it again; return what was done.
+def observe(detail: PackageDetail, event_id: str, at: str) -> dict[str, str]:
+    """Act on a change of a package in the registry, after reading it again; return `{done, correlation_id}`.
 
     Only a change of the approval of a completed package of an onboarded model counts (peers.md finding 6; peer bug
     sagemaker-custom-project-templates#15: `anything-but PendingManualApproval` released rejected models and edits).
@@ -189,19 +189,19 @@ def observe(detail: PackageDetail, event_id: str, at: str) -> str:
         (name for name in known if names.base(settings().stack, name) == detail.model_package_group_name), None
     )
     if model is None:
-        return f"ignored: {detail.model_package_group_name or 'no group'} belongs to no onboarded model"
+        done = f"ignored: {detail.model_package_group_name or 'no group'} belongs to no onboarded model"
+        return {"done": done, "correlation_id": event_id}
     found, objection = _read_again(detail)
     if objection:
-        return f"ignored: {objection}"
+        return {"done": f"ignored: {objection}", "correlation_id": event_id}
     arn, status = detail.model_package_arn, str(found["ModelApprovalStatus"])
     version, comment = int(found["ModelPackageVersion"]), str(found.get("ApprovalDescription", ""))
     for row in approvals.waiting(model, arn):
         word = "approve" if status == "Approved" else "reject"
         approvals.decide(row["decision_id"], word, decided_by=_who(found), comment=comment, at=at)
     row = _transition(model, version, arn, status, found, event_id, at)
-    if status == "Rejected":
-        return _rejected(model, version, row, at)
-    return start_release(model, version)
+    done = _rejected(model, version, row, at) if status == "Rejected" else start_release(model, version)
+    return {"done": done, "correlation_id": str(row.get("correlation_id") or event_id)}
 
 
 def _read_again(detail: PackageDetail) -> tuple[dict[str, Any], str]:
@@ -317,5 +317,5 @@ def reconcile(model: str, at: str) -> dict[str, str]:
         champion = ledger.read(f"model/{model}", "champion") or {}
         if int(champion.get("version", 0)) < version:
             detail = PackageDetail(ModelPackageArn=summary["ModelPackageArn"], ModelPackageGroupName=endpoint)
-            done["release"] = observe(detail, f"reconcile-{model}-{version}", at)
+            done["release"] = observe(detail, f"reconcile-{model}-{version}", at)["done"]
     return done

@@ -57,9 +57,13 @@ def admit(signal: Signal, spec: dict[str, Any] | None = None) -> dict[str, Any]:
     spec = spec or specs.spec_of(signal.model)
     if signal.kind not in spec["retraining"]["signals"]:
         _note(signal, "noted")
-        return {"signal": signal.id, "done": f"noted: the spec does not retrain on {signal.kind}"}
+        return {
+            "signal": signal.id,
+            "correlation_id": signal.id,
+            "done": f"noted: the spec does not retrain on {signal.kind}",
+        }
     _note(signal, "waiting")
-    return {"signal": signal.id} | runs.start(signal.model, signal.at, spec=spec)
+    return {"signal": signal.id, "correlation_id": signal.id} | runs.start(signal.model, signal.at, spec=spec)
 
 
 def _note(signal: Signal, state: str) -> None:
