@@ -205,13 +205,10 @@ def test_tr_04_a_person_takes_the_instance_of_a_spot_job_away_and_the_job_goes_o
         return dict(ours.sagemaker.describe_training_job(TrainingJobName="taken-away"))
 
     def logged() -> str:
-        try:
-            events = ours.logs.filter_log_events(
-                logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="taken-away/"
-            )["events"]
-        except ours.logs.exceptions.ResourceNotFoundException:
-            return ""
-        return "\n".join(event["message"] for event in events)
+        group = "/aws/sagemaker/TrainingJobs"
+        streams = ours.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="taken-away/")["logStreams"]
+        pages = [ours.logs.get_log_events(logGroupName=group, logStreamName=s["logStreamName"]) for s in streams]
+        return "\n".join(event["message"] for page in pages for event in page["events"])
 
     until(lambda: "[20]#011" in logged(), 60, why=logged)
     assert ours.stack.trouble("interrupt_training_job", name="taken-away") == ""
