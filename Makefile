@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test up down status lint bench deploy teardown clean lock
+.PHONY: help demo test up down status lint bench deploy teardown redrive clean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ deploy: ## build and deploy to the AWS account of your credentials: make deploy 
 
 teardown: .venv/stack ## list what Linnet made at run time and delete it after a question: make teardown STACK=linnet
 	@$(BIN)/python scripts/teardown.py --stack "$(or $(STACK),linnet)" $(ARGS)
+
+redrive: .venv/stack ## give the dead letters to their functions again, once the cause is mended: make redrive STACK=linnet
+	@$(BIN)/python scripts/redrive.py --stack "$(or $(STACK),linnet)"
 
 lock: ## renew the pinned requirements
 	@scripts/lock

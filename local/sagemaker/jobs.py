@@ -314,8 +314,9 @@ class Jobs:
         if run.kind == "training":
             # Spot is billed at the price of the hour, which a laptop does not know: no saving is claimed.
             run.record["TrainingTimeInSeconds"] = max(1, math.ceil(run.worked))
-            instances = run.record["ResourceConfig"].get("InstanceCount", 1)
-            run.record["BillableTimeInSeconds"] = max(1, math.ceil(run.worked)) * instances
+            run.record["BillableTimeInSeconds"] = max(
+                1, math.ceil(run.worked)
+            )  # of one instance, whatever their number
 
     def close(self) -> None:
         """Stop what still runs."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -49,6 +50,13 @@ def onboard(model: str, **retraining: Any) -> None:
     row = {"spec": spec, "digest": "d", "version_id": "v", "at": "2026-11-21T00:00:00Z"}
     ledger.change(f"model/{model}", "spec", put=row, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
     ledger.put_once("models", model, {"model": model})
+
+
+def calm_alarms(world: World) -> None:
+    for purpose in ("drift", "quality"):
+        world.cloudwatch.set_alarm_state(
+            AlarmName=f"linnet-{MODEL}-{purpose}", StateValue="OK", StateReason="by a test"
+        )
 
 
 def wake(event: Any) -> Any:
@@ -364,14 +372,15 @@ def close(taken: dict[str, Any], execution: str, outcome: str, at: str = "2026-1
     handler("close_run")(given_, CONTEXT)
 
 
-def test_a_judged_run_cools_down_a_failed_one_does_not_and_what_waits_is_started_by_the_reconciler(
+def test_f13_a_registered_candidate_cools_down_a_failed_run_does_not_and_the_reconciler_starts_what_waits(
     batched: World,
 ) -> None:
     failed = take("e1")
     close(failed, "e1", "failed")
     wakes("on_signal.drift")
     again = take("e2", "2026-11-21T02:11:00Z")
-    close(again, "e2", "not better", "2026-11-21T02:20:00Z")
+    runs.free(MODEL, "e2", "2026-11-21T02:20:00Z", judged=True, registered=again["run"])  # as register_candidate does
+    calm_alarms(batched)
     wakes("on_signal.request")
     before = len(batched.started("retrain"))
 
@@ -383,6 +392,166 @@ def test_a_judged_run_cools_down_a_failed_one_does_not_and_what_waits_is_started
     handler("reconcile_models")(tick | {"time": "2026-11-21T08:30:00Z"}, CONTEXT)
     assert len(batched.started("retrain")) == before + 1
     assert [r["signal"]["kind"] for r in reasons() if r["state"] == "waiting"] == ["manual"]
+
+
+def test_a_rejected_candidate_does_not_keep_the_next_run_waiting(batched: World) -> None:
+    taken = take("e1")
+    runs.free(MODEL, "e1", "2026-11-21T02:20:00Z", judged=True, registered=taken["run"])
+    wakes("on_signal.drift")
+    assert take("e2", "2026-11-21T02:30:00Z")["why"].startswith("cooling down")
+    close(taken, "e1", "rejected", "2026-11-21T02:40:00Z")
+
+    assert "cooled_from" not in (ledger.read(f"model/{MODEL}", "slot") or {})
+
+
+def test_tg_07_where_the_spec_asks_a_person_nothing_starts_before_they_say_yes(intake: World) -> None:
+    onboard(MODEL, ask_person=True)
+    wakes("on_signal.drift", "on_signal.drift", "on_signal.schedule")
+
+    assert intake.started("retrain") == []
+    asked = [m for m in intake.messages() if m["kind"] == "decision-wanted"]
+    assert len(asked) == 1
+    said = {
+        "decision_id": asked[0]["decision_id"],
+        "decision": "approve",
+        "decided_by": "ada@example.org",
+        "comment": "y",
+    }
+    for _ in range(2):
+        handler("decide_candidate")(said, CONTEXT)
+    assert len(intake.started("retrain")) == 1
+    assert {r["state"] for r in reasons()} == {"waiting"}
+
+
+def test_tg_07_a_persons_no_declines_the_reasons_and_the_next_one_asks_again(intake: World) -> None:
+    onboard(MODEL, ask_person=True)
+    wakes("on_signal.drift")
+    (asked,) = [m for m in intake.messages() if m["kind"] == "decision-wanted"]
+    said = {"decision_id": asked["decision_id"], "decision": "reject", "decided_by": "ada@example.org", "comment": "n"}
+    handler("decide_candidate")(said, CONTEXT)
+    assert [r["state"] for r in reasons()] == ["declined"]
+    wakes("on_signal.schedule")
+
+    assert [m["kind"] for m in intake.messages()].count("decision-wanted") == 1
+    assert intake.started("retrain") == []
+
+
+def test_tg_06_a_persons_own_request_is_not_asked_about(intake: World) -> None:
+    onboard(MODEL, ask_person=True)
+    wakes("on_signal.request")
+
+    assert len(intake.started("retrain")) == 1
+
+
+def test_a_question_that_nobody_answered_is_asked_again_and_its_reasons_are_kept(intake: World) -> None:
+    onboard(MODEL, ask_person=True)
+    wakes("on_signal.drift")
+    calm_alarms(intake)
+    intake.messages()
+    tick = sample("reconcile_models")
+    late = (datetime.fromisoformat(tick["time"]) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for _ in range(2):
+        handler("reconcile_models")(tick | {"time": late}, CONTEXT)
+
+    assert [m["kind"] for m in intake.messages()].count("decision-wanted") == 1
+    assert [r["state"] for r in reasons()] == ["asking"]
+
+
+def test_f5_an_alarm_whose_event_was_lost_is_found_and_one_that_stands_is_heard_again_after_its_run(
+    batched: World,
+) -> None:
+    onboard(MODEL, cooldown_seconds=0, signals=["drift"])
+    close(take("e0"), "e0", "not better")  # what waited is answered
+    batched.cloudwatch.set_alarm_state(AlarmName="linnet-flights-quality", StateValue="OK", StateReason="by a test")
+    tick = sample("reconcile_models") | {"time": "2026-11-21T03:00:00Z"}
+
+    def seen() -> list[str]:
+        handler("reconcile_models")(tick, CONTEXT)
+        return [r["state"] for r in reasons() if r["signal"]["kind"] == "drift"]
+
+    assert seen() == ["waiting"]  # its event never came
+    assert seen() == ["waiting"]
+    close(take("e1", "2026-11-21T03:01:00Z"), "e1", "not better", "2026-11-21T03:10:00Z")
+    assert sorted(seen()) == ["answered", "waiting"]  # it still stands
+    calm_alarms(batched)
+    assert sorted(seen()) == ["answered", "waiting"]
+
+
+def test_f5_a_batch_of_which_no_event_told_is_found_with_and_without_its_manifest(intake: World) -> None:
+    files = flights.batch(season="winter", rows=50, part=0)
+    put_batch(intake, "told-by-manifest", files)
+    intake.put(f"raw-data/{MODEL}/year=2026/month=11/part.csv", files["part-00001.csv"])
+    tick = sample("reconcile_models")
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    for hours in (0, 1, 2):
+        at = (soon + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        handler("reconcile_models")(tick | {"time": at}, CONTEXT)
+
+    assert {r["batch"]: r["state"] for r in ledger.query(f"model/{MODEL}", "batch#")} == {
+        "told-by-manifest": "closed", "year=2026/month=11": "closed",
+    }  # fmt: skip
+    assert len([r for r in reasons() if r["signal"]["kind"] == "data"]) == 2
+
+
+def test_f5_a_closed_batch_whose_signal_was_lost_is_admitted(intake: World) -> None:
+    wake(put_batch(intake, "2013-01", flights.batch(season="winter", rows=50, part=0)))
+    (kept,) = reasons()
+    ledger.remove(f"model/{MODEL}", f"reason#{kept['signal']['id']}")
+    ledger.remove(f"model/{MODEL}#seen", f"signal#{kept['signal']['id']}")
+    handler("reconcile_models")(sample("reconcile_models"), CONTEXT)
+
+    assert kept["signal"]["id"] in [r["signal"]["id"] for r in reasons()]
+
+
+def test_one_models_trouble_keeps_no_other_from_being_reconciled_and_stops_the_heartbeat(intake: World) -> None:
+    ledger.put_once("models", "broken", {"model": "broken"})  # onboarded, but its spec is gone
+    wakes("on_signal.request")
+    take("gone")
+    with pytest.raises(RuntimeError, match="not reconciled: broken"):
+        handler("reconcile_models")(sample("reconcile_models"), CONTEXT)
+
+    assert "owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})
+    beats = intake.cloudwatch.list_metrics(Namespace="Linnet", MetricName="Reconciled")["Metrics"]
+    assert beats == []
+    ledger.remove("models", "broken")
+    handler("reconcile_models")(sample("reconcile_models"), CONTEXT)
+    assert len(intake.cloudwatch.list_metrics(Namespace="Linnet", MetricName="Reconciled")["Metrics"]) == 1
+
+
+@pytest.mark.parametrize("name", ["a b.csv", "c+d.csv", "ü.csv", "50%.csv"])
+def test_s3s_own_notification_says_the_same_as_its_event_though_its_key_is_form_encoded(
+    intake: World, name: str
+) -> None:
+    key = f"raw-data/{MODEL}/burst/{name}"
+    event = arrival(key, datetime(2026, 11, 21, 2, tzinfo=UTC), "0A1")
+    record = {
+        "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": "2026-11-21T02:00:01.000Z",
+        "s3": {"bucket": {"name": BUCKET},
+               "object": {"key": quote_plus(key, safe="/"), "size": 5, "versionId": "v1", "sequencer": "0A1"}},
+    }  # fmt: skip
+    wake(event)
+    wake({"Records": [record]})
+
+    (row,) = ledger.query(f"model/{MODEL}/batch/burst", "object#")
+    assert row["uri"] == f"s3://{BUCKET}/{key}"
+
+
+@pytest.mark.parametrize(
+    ("alarm", "reason"), [("bias", "BiasDriftDetected"), ("attribution", "AttributionDriftDetected")]
+)
+def test_tg_09_a_bias_or_attribution_finding_is_a_signal_like_drift(intake: World, alarm: str, reason: str) -> None:
+    name = f"linnet-{MODEL}-{alarm}"
+    intake.cloudwatch.put_metric_alarm(
+        AlarmName=name, MetricName="m", Namespace="n", Period=60, EvaluationPeriods=1, Threshold=1, Statistic="Sum",
+        ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    intake.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by a test")
+    event = sample("on_signal.drift")
+    event["detail"]["alarmName"] = name
+    wake(event)
+
+    assert [r["signal"]["reason"] for r in reasons()] == [reason]
+    assert len(intake.started("retrain")) == 1
 
 
 def test_nothing_new_since_the_last_judged_run_does_not_start_and_says_so(batched: World) -> None:
@@ -405,6 +574,7 @@ def test_the_daily_limit_holds_and_ends_with_the_day(batched: World) -> None:
 def test_f5_the_reconciler_frees_the_slot_of_an_execution_that_is_gone_and_starts_what_waits(batched: World) -> None:
     take("gone")
     wakes("on_signal.drift")
+    calm_alarms(batched)
     handler("reconcile_models")(sample("reconcile_models"), CONTEXT)
 
     assert "owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})

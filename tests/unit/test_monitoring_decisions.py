@@ -133,7 +133,9 @@ def test_one_version_is_one_execution_and_another_version_another() -> None:
 
 def test_alarm_names_belong_to_their_model() -> None:
     for name in onboarding.alarm_names("linnet", "churn-eu"):
-        assert names.model_of("linnet", name, ["churn", "churn-eu"]) == "churn-eu"
+        assert "churn-eu" in names.possible_models("linnet", name)
+    assert names.possible_models("linnet", "linnet-churn-eu-drift-notice") == ["churn-eu-drift", "churn-eu", "churn"]
+    assert names.possible_models("linnet", "other-churn") == []
 
 
 def test_the_alarm_takes_its_numbers_from_the_spec() -> None:

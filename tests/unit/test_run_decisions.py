@@ -95,7 +95,7 @@ def stamp(seconds: float) -> str:
 def test_f13_i6_runs_are_at_most_one_a_cooldown_and_the_daily_limit_and_a_waiting_signal_is_served(
     arrivals: list[int], cooldown: int, limit: int, judged: list[bool]
 ) -> None:
-    limits = {"cooldown_seconds": cooldown, "daily_limit": limit}
+    limits = {"retraining": {"cooldown_seconds": cooldown, "daily_limit": limit}}
     slot: dict[str, Any] = {}
     started: list[tuple[int, bool]] = []
     for number, at in enumerate(sorted(arrivals)):
@@ -118,10 +118,37 @@ def test_f13_i6_runs_are_at_most_one_a_cooldown_and_the_daily_limit_and_a_waitin
 
 def test_a_taken_slot_answers_its_owner_and_nobody_else() -> None:
     slot = {"owner": "e1", "run": "r1", "since": stamp(0)}
-    limits = {"cooldown_seconds": 0, "daily_limit": 1}
+    limits = {"retraining": {"cooldown_seconds": 0, "daily_limit": 1}}
 
     assert governor.may_start(slot, limits, stamp(1), me="e1").start
     assert "r1 holds the slot" in governor.may_start(slot, limits, stamp(1), me="e2").why
+
+
+def test_gap_13_a_run_that_might_exceed_the_months_budget_waits_for_the_next_month() -> None:
+    budget = {"per_month": 1.0, "price_per_instance_hour": 0.5}
+    spec = {
+        "retraining": {"cooldown_seconds": 0, "daily_limit": 9, "budget": budget},
+        "training": {"max_runtime_seconds": 3600, "instance_count": 1},
+    }
+    slot = {"month": "2026-11", "month_cost": 0.5}
+
+    assert governor.may_start(slot, spec, stamp(0)).start  # 0.50 spent, 0.50 at worst: exactly the budget
+    assert "0.51 spent; a run may cost 0.50" in governor.may_start(slot | {"month_cost": 0.51}, spec, stamp(0)).why
+    assert governor.may_start(slot | {"month_cost": 0.51}, spec, "2026-12-01T00:00:00Z").start
+    spec["training"] = {"max_runtime_seconds": 3600, "instance_count": 2}
+    assert not governor.may_start(slot, spec, stamp(0)).start
+
+
+@pytest.mark.parametrize(
+    ("key", "batch", "name"),
+    [
+        ("year=2024/month=01/day=01/data.parquet", "year=2024/month=01/day=01", "data.parquet"),
+        ("year=2024/month=01/day=01/_MANIFEST.json", "year=2024/month=01/day=01", "_MANIFEST.json"),
+        ("2024-01-01/day=01/data.parquet", "2024-01-01", "day=01/data.parquet"),
+    ],
+)
+def test_da_03_hive_partitions_are_one_batch_together(key: str, batch: str, name: str) -> None:
+    assert signals.place(f"raw-data/flights/{key}") == ("flights", batch, name)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +188,7 @@ def test_eb_03_i7_only_an_unsuppressed_alarm_is_a_signal(value: str, suppressed:
     event = sample("on_signal.drift")
     event["detail"]["state"] |= {"value": value} | ({"actionsSuppressedBy": suppressed} if suppressed else {})
 
-    assert signals.of_alarm(parse(AlarmEvent, event), "linnet", ["flights"]) is None
+    assert signals.of_alarm(parse(AlarmEvent, event), "linnet") is None
 
 
 def test_eb_05_a_runs_trigger_is_its_gravest_reason_and_keeps_the_severity() -> None:

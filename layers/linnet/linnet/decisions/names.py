@@ -12,6 +12,7 @@ from typing import Any
 
 MODEL_PATTERN = r"^[a-z][a-z0-9]{0,15}(-[a-z0-9]{1,15}){0,2}$"
 MODEL_LENGTH = 20
+_NAME_WORDS = 3
 COLOURS = ("blue", "green")
 
 
@@ -56,15 +57,8 @@ def other_colour(variant: str) -> str:
     return COLOURS[1] if variant == COLOURS[0] else COLOURS[0]
 
 
-def model_of(stack: str, resource: str, known: list[str] | tuple[str, ...] | None = None) -> str | None:
-    """Return the model that a group, an endpoint or an alarm named `<stack>-<model>[-...]` belongs to, if it is ours.
-
-    `known` are the onboarded models; the longest that fits wins, because a model's name may hold hyphens.
-    """
-    if not resource.startswith(f"{stack}-"):
-        return None
-    rest = resource[len(stack) + 1 :]
-    if known is None:
-        return rest if valid_model(rest) else None
-    fitting = [name for name in known if rest == name or rest.startswith(f"{name}-")]
-    return max(fitting, key=len, default=None)
+def possible_models(stack: str, resource: str) -> list[str]:
+    """Return the models that `<stack>-<model>[-...]` may belong to, the longest name first."""
+    words = resource.removeprefix(f"{stack}-").split("-") if resource.startswith(f"{stack}-") else []
+    rising = ("-".join(words[:count]) for count in range(1, min(len(words), _NAME_WORDS) + 1))
+    return [name for name in rising if valid_model(name)][::-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -86,6 +87,44 @@ class S3Event(Envelope):
     source: Annotated[Literal["aws.s3"], BeforeValidator(_source)]
     detail_type: Literal["Object Created", "Object Deleted"] = Field(alias="detail-type")
     detail: S3Detail
+
+
+class _NotifiedObject(_Detail):
+    key: Annotated[str, BeforeValidator(lambda key: unquote_plus(key) if isinstance(key, str) else key)] = Field(
+        min_length=1, max_length=1024
+    )
+    size: int = Field(default=0, ge=0)
+    version_id: str = Field(default="", alias="versionId")
+    sequencer: str = ""
+
+
+class _NotifiedPlace(_Detail):
+    bucket: Bucket
+    object: _NotifiedObject
+
+
+class S3Record(_Detail):
+    """One record of an S3 event notification. Its key is form-encoded: a blank is a '+' (peers.md 4.1)."""
+
+    event_source: Literal["aws:s3"] = Field(alias="eventSource")
+    event_name: str = Field(alias="eventName", pattern=r"^ObjectCreated:")
+    event_time: Time = Field(alias="eventTime")
+    s3: _NotifiedPlace
+
+    def as_event(self) -> S3Event:
+        """Return the record as the EventBridge event that would tell the same."""
+        found = self.s3.object
+        return S3Event.model_validate({
+            "id": f"{found.key}#{found.version_id or found.sequencer}"[:200], "source": "aws.s3",
+            "detail-type": "Object Created", "time": self.event_time,
+            "detail": {"bucket": self.s3.bucket.model_dump(), "object": found.model_dump()},
+        })  # fmt: skip
+
+
+class S3Notification(_Detail):
+    """An S3 event notification, as a bucket sends it to a function directly."""
+
+    records: list[S3Record] = Field(alias="Records", max_length=1000)
 
 
 class AlarmState(_Detail):

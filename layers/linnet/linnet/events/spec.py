@@ -7,47 +7,21 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from linnet.errors import BadInputError
+from linnet.events.spec_parts import COLUMN, EMAIL, INSTANCE, MODEL, TAG_VALUE, WORDS, Fraction, Part
+from linnet.events.spec_training import Training
 
 MAXIMUM_BYTES = 64 * 1024
-_MODEL = r"^[a-z][a-z0-9]{0,15}(-[a-z0-9]{1,15}){0,2}$"
-_NAME = r"^[A-Za-z_][A-Za-z0-9_.]{0,63}$"
-_INSTANCE_TYPE = r"^ml\.[a-z0-9-]+\.[a-z0-9]+$"
-_VERSION = r"^[0-9]+\.[0-9]+(-[0-9]+)?$"
-_SCRIPT = r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,100}\.py$"
-_ARCHIVE = r"^code/[A-Za-z0-9_./-]+\.tar\.gz$"
-_EMAIL = r"^[^@\s]+@[^@\s]+$"
-_TAG_VALUE = r"^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$"
-_PARAMETER = r"^[A-Za-z_][A-Za-z0-9_.-]{0,255}$"
-_WORDS = {
-    _MODEL: "lower case letters, digits and single hyphens, a letter first, such as churn-eu",
-    _NAME: "a column name: letters, digits, _ and ., at most 64, such as dep_delay",
-    _INSTANCE_TYPE: "a SageMaker instance type such as ml.m5.xlarge",
-    _VERSION: "the image's version in quotes, such as '1.7-1'",
-    _SCRIPT: "the path of a Python file inside the archive, such as train.py",
-    _ARCHIVE: "a key of the data bucket such as code/<model>/sourcedir.tar.gz",
-    _EMAIL: "an e-mail address",
-    _TAG_VALUE: "letters, digits, spaces and _ . : / = + - @",
-    _PARAMETER: "a hyperparameter's name: letters, digits, _ . and -",
-}
-"""What the patterns mean, for people."""
-_COLUMN = Annotated[str, Field(pattern=_NAME)]
-_INSTANCE = Annotated[str, Field(pattern=_INSTANCE_TYPE)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
-
-
-class Rule(_Part):
+class Rule(Part):
     """One data-quality rule (DV-01, DV-03). `above` is exclusive, `min` and `max` are inclusive."""
 
     kind: Literal["completeness", "uniqueness", "range", "mean", "exists", "not_null", "type", "row_count"]
-    column: _COLUMN | None = None
+    column: COLUMN | None = None
     above: Fraction | None = None
     min: float | None = None
     max: float | None = None
@@ -75,14 +49,14 @@ class Rule(_Part):
         return self
 
 
-class Data(_Part):
+class Data(Part):
     """How the model's data looks and when it is good enough to train on."""
 
     format: Literal["csv", "parquet"] = "csv"
-    label: _COLUMN
-    entity: _COLUMN
+    label: COLUMN
+    entity: COLUMN
     """The column whose stable hash decides on which side of the holdout a row lies (F26)."""
-    features: dict[_COLUMN, Literal["number", "category"]] = Field(min_length=1, max_length=500)
+    features: dict[COLUMN, Literal["number", "category"]] = Field(min_length=1, max_length=500)
     window_batches: int = Field(default=12, ge=1, le=100)
     """A run trains on this many of the newest accepted batches."""
     holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
@@ -105,41 +79,7 @@ class Data(_Part):
         return self
 
 
-class Spot(_Part):
-    """Managed spot training with checkpoints (TR-03, TR-04)."""
-
-    enabled: bool = True
-    max_wait_seconds: int = Field(default=7200, ge=60, le=28 * 86400)
-    checkpoints: bool = True
-
-
-class Training(_Part):
-    """How the model is trained; `script` runs the user's own train.py in the scikit-learn container (TR-02, TR-11)."""
-
-    algorithm: Literal["xgboost", "script"]
-    framework_version: str = Field(pattern=_VERSION, max_length=20)
-    entry_point: str = Field(default="train.py", pattern=_SCRIPT)
-    source: str | None = Field(default=None, pattern=_ARCHIVE, max_length=500)
-    """Key in the data bucket of the script's sourcedir.tar.gz; required for `script`."""
-    hyperparameters: dict[
-        Annotated[str, Field(pattern=_PARAMETER)], Annotated[str, Field(max_length=2500)] | int | float | bool
-    ] = Field(default_factory=dict, max_length=100)
-    instance_type: _INSTANCE = "ml.m5.xlarge"
-    instance_count: int = Field(default=1, ge=1, le=20)
-    volume_gb: int = Field(default=30, ge=1, le=16384)
-    max_runtime_seconds: int = Field(default=3600, ge=60, le=28 * 86400)
-    spot: Spot = Spot()
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.algorithm == "script" and not self.source:
-            raise ValueError("algorithm 'script' needs 'source', the key of its sourcedir.tar.gz in the data bucket")
-        if self.spot.enabled and self.spot.max_wait_seconds < self.max_runtime_seconds:
-            raise ValueError("spot.max_wait_seconds must be at least max_runtime_seconds")
-        return self
-
-
-class Evaluation(_Part):
+class Evaluation(Part):
     """The gate: the metric, its floor (EV-02) and how much better than the champion a candidate must be (EV-03)."""
 
     metric: Literal["auc", "accuracy", "f1"] = "auc"
@@ -151,7 +91,7 @@ class Evaluation(_Part):
     overfit_gap: Fraction = 0.1
 
 
-class Approval(_Part):
+class Approval(Part):
     """The tiers (RG-03): automatic at or above one, a person at or above the other, else reject."""
 
     automatic: Fraction = 0.90
@@ -166,17 +106,17 @@ class Approval(_Part):
         return self
 
 
-class Endpoint(_Part):
+class Endpoint(Part):
     """The shape of the model's endpoint (DP-01, DP-11, DC-01)."""
 
-    instance_type: _INSTANCE = "ml.m5.xlarge"
+    instance_type: INSTANCE = "ml.m5.xlarge"
     instance_count: int = Field(default=2, ge=1, le=100)
     capture_percent: int = Field(default=100, ge=0, le=100)
     """Share of the requests that is captured; 0 turns capture off, and with it the monitors."""
     content_type: Literal["text/csv"] = "text/csv"
 
 
-class Health(_Part):
+class Health(Part):
     """When a release is healthy (RB-02): at most so many errors, at most so slow, seen on at least so many requests."""
 
     max_errors: int = Field(default=10, ge=0)
@@ -186,7 +126,7 @@ class Health(_Part):
     """How many looks in a row that tell nothing and see no new request are waited out before it is taken back."""
 
 
-class Rollout(_Part):
+class Rollout(Part):
     """How a release reaches the traffic (RO-01..RO-04). Waits in seconds, sizes in percent."""
 
     strategy: Literal["canary", "linear", "all_at_once", "ladder"] = "canary"
@@ -210,18 +150,31 @@ class Rollout(_Part):
         return self
 
 
-class Retraining(_Part):
+class Budget(Part):
+    """What a model's training may cost in a calendar month, by the price that its account pays (gap 13 of peers.md)."""
+
+    per_month: Annotated[float, Field(gt=0)]
+    price_per_instance_hour: Annotated[float, Field(gt=0)]
+
+
+class Retraining(Part):
     """The governor's limits (TG-03, TG-07)."""
 
-    signals: list[Literal["data", "drift", "quality", "schedule", "manual", "code"]] = [
-        "data", "drift", "quality", "schedule", "manual", "code",
-    ]  # fmt: skip
+    signals: list[Literal["data", "drift", "quality", "schedule", "manual", "code"]] = Field(
+        default=["data", "drift", "quality", "schedule", "manual", "code"]
+    )
     """Kinds of signal that start a run; the others are recorded, and the next run takes their data along."""
     cooldown_seconds: int = Field(default=6 * 3600, ge=0, le=30 * 86400)
+    """Begins when a candidate is registered; a run that failed or was rejected does not start it."""
     daily_limit: int = Field(default=4, ge=1, le=100)
+    retries: int = Field(default=2, ge=0, le=20)
+    """How often the reconciler starts a run again that ended for want of capacity, quota or its execution."""
+    budget: Budget | None = None
+    ask_person: bool = False
+    """Whether a person is asked before a run starts for anything but a person's or a build's own request."""
 
 
-class DataQuality(_Part):
+class DataQuality(Part):
     """The data-quality monitor and its alarms (MO-02, MO-03, AL-01, TG-07)."""
 
     enabled: bool = True
@@ -245,24 +198,24 @@ class DataQuality(_Part):
         return self
 
 
-class Monitors(_Part):
+class Monitors(Part):
     """What watches the model in production."""
 
     data_quality: DataQuality = DataQuality()
 
 
-class Notifications(_Part):
+class Notifications(Part):
     """Who hears of the model besides the subscribers of the stack's topic."""
 
-    emails: list[Annotated[str, Field(pattern=_EMAIL, max_length=254)]] = Field(default_factory=list, max_length=20)
+    emails: list[Annotated[str, Field(pattern=EMAIL, max_length=254)]] = Field(default_factory=list, max_length=20)
 
 
-class Spec(_Part):
+class Spec(Part):
     """A model: its data, training, gates, endpoint, rollout and monitors."""
 
-    model: str = Field(pattern=_MODEL, max_length=20)
+    model: str = Field(pattern=MODEL, max_length=20)
     description: str = Field(default="", max_length=500)
-    owner: str = Field(default="", max_length=100, pattern=_TAG_VALUE)
+    owner: str = Field(default="", max_length=100, pattern=TAG_VALUE)
     data: Data
     training: Training
     evaluation: Evaluation = Evaluation()
@@ -314,7 +267,7 @@ def _allowed(error: ErrorDetails) -> str:
         close = get_close_matches(str(error["loc"][-1]), names, n=1)
         return (f"did you mean '{close[0]}'? " if close else "") + f"the fields are {', '.join(names)}"
     if error["type"] == "string_pattern_mismatch":
-        return _WORDS[error["ctx"]["pattern"]]
+        return WORDS[error["ctx"]["pattern"]]
     return error["msg"].removeprefix("Value error, ")
 
 
@@ -322,9 +275,10 @@ def _part_at(path: tuple[str | int, ...]) -> type[BaseModel]:
     """Return the part of the spec that lies at a path of field names; positions in lists do not count."""
     part: type[BaseModel] = Spec
     for name in path:
-        if isinstance(name, str):
+        if isinstance(name, str) and name in part.model_fields:  # a key of a mapping is no field
             kind = part.model_fields[name].annotation
-            part = next(k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel))
+            parts = [k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel)]
+            part = parts[0] if parts else part
     return part
 
 

@@ -43,8 +43,9 @@ def open_decision(
 ) -> dict[str, Any]:
     """Open a decision, or adopt it when it is open: a repeated task brings a new token, and the last one counts.
 
-    When it was decided meanwhile, the new token is answered at once. `more` is shown with the decision: what the
-    person needs to know. Returns the row without its token; `notified` in it says whether people were told.
+    When it was decided meanwhile, the new token is answered at once; an empty token is nobody's. `more` is shown with
+    the decision: what the person needs to know. Returns the row without its token; `notified` in it says whether people
+    were told.
     """
     found = decision_id(model, kind, about)
     row = {
@@ -130,6 +131,8 @@ def _bring(row: dict[str, Any]) -> dict[str, Any]:
     """Tell the waiting workflow the recorded answer, once; a workflow that waits no more is not an error (F40, F41)."""
     if row.get("applied"):
         return row
+    if not row["token"]:  # no workflow waits: the one who asked acts on the answer
+        return applied(str(row["decision_id"])) or row
     output = {
         "approval_status": _STATUS.get(str(row["state"]), "Rejected"),
         "decision": "approve" if row["state"] == "APPROVED" else "reject",

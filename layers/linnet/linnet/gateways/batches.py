@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import batches, names, signals
+from linnet.decisions import batches, governor, names, signals
 from linnet.errors import BadInputError, NotFoundError
 from linnet.events.aws import S3Event
 from linnet.gateways import ledger, s3, specs
@@ -125,7 +126,7 @@ def close_when_quiet(model: str, batch: str, at: str) -> dict[str, Any]:
     counted = {"only_if": "#state = :open AND #noted = :noted", "given": {"open": "open", "noted": row["noted"]}}
     if not _close(model, batch, listed, at, counted):
         return {"closed": False, "why": "objects still arrive"}
-    _admit(model, batch, listed, at, spec)
+    _admit(model, batch, names.digest(listed), at, spec)
     return {"closed": True, "why": "it is quiet"}
 
 
@@ -146,7 +147,7 @@ def _close_by_manifest(
         if same or _close(model, batch, listed, at, free):
             break
     batch = same or batch
-    return {"batch": batch} | _admit(model, batch, listed, at, spec)
+    return {"batch": batch} | _admit(model, batch, digest, at, spec)
 
 
 def _verified(uri: str, entry: batches.Entry) -> dict[str, Any]:
@@ -173,11 +174,50 @@ def _close(model: str, batch: str, listed: list[dict[str, Any]], at: str, condit
     return ledger.append(f"model/{model}", "batch", at, closed, key=digest + batch, beside=[change])
 
 
-def _admit(model: str, batch: str, listed: list[dict[str, Any]], at: str, spec: dict[str, Any]) -> dict[str, Any]:
+def _admit(model: str, batch: str, digest: str, at: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Admit the signal of a closed batch; also of one closed before: a crash in between must not lose it, its id is one."""
     from linnet.gateways.signals import admit  # noqa: PLC0415 - intake and batches call each other by nature
 
-    return admit(signals.of_batch(model, batch, names.digest(listed), at), spec)
+    return admit(signals.of_batch(model, batch, digest, at), spec)
+
+
+def reconcile(model: str, at: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Admit closed batches whose signal was lost, close what is quiet, take in folders of which no event told (F5)."""
+    done: dict[str, Any] = {}
+    rows = list(ledger.query(f"model/{model}", "batch#"))
+    for row in rows:
+        batch = str(row["batch"])
+        if row["state"] == "open":
+            done[batch] = close_when_quiet(model, batch, at)
+        elif row["state"] == "closed":
+            signal = signals.of_batch(model, batch, row["digest"], row["closed_at"])
+            if ledger.read(f"model/{model}", f"reason#{signal.id}") is None:
+                done[batch] = _admit(model, batch, row["digest"], row["closed_at"], spec)
+    known = {str(row["batch"]).partition(signals.CONTINUED)[0] for row in rows}
+    for folder in s3.folders(f"s3://{settings().data_bucket}/{signals.PREFIX}{model}/", signals.is_partition):
+        if folder not in known:
+            done |= _untold(model, folder, at, spec)
+    return done
+
+
+def _untold(model: str, folder: str, at: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Take a folder's objects as if their events had come, once it is quiet; its manifest speaks for all of them."""
+    found = list(s3.versions(f"s3://{settings().data_bucket}/{signals.PREFIX}{model}/{folder}/"))
+    quiet = governor.moment(at) - timedelta(seconds=spec["data"]["quiet_seconds"])
+    if not found or max(o.at for o in found) > quiet:
+        return {}
+    manifests = [o for o in found if o.key.endswith(f"/{folder}/{signals.MANIFEST}")]
+    return {o.key: arrived(_told_now(o)) for o in manifests or found}
+
+
+def _told_now(found: s3.Version) -> S3Event:
+    return S3Event.model_validate({
+        "id": f"reconcile#{names.digest(found.key, found.version)}", "source": "aws.s3", "time": found.at,
+        "detail-type": "Object Created", "detail": {
+            "bucket": {"name": settings().data_bucket},
+            "object": {"key": found.key, "size": found.size, "version-id": found.version},
+        },
+    })  # fmt: skip
 
 
 def for_run(model: str, window: int) -> list[dict[str, Any]]:

@@ -108,5 +108,8 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
     ledger.change(f"model/{model}", f"run#{run}", put={"state": "registered", "version": version},
                   only_if="#state = :running", given={"running": "running"})  # fmt: skip
     held = ledger.read(f"model/{model}", f"run#{run}") or {}
-    runs.free(model, event["execution"], event["at"], judged=True, snapshot=str(held.get("snapshot", "")))
+    runs.free(
+        model, event["execution"], event["at"], judged=True, snapshot=str(held.get("snapshot", "")), registered=run,
+        cost=runs.cost(event["spec"], run),
+    )  # fmt: skip
     return {"package_arn": arn, "version": version}

@@ -94,7 +94,7 @@ def changed(
     *,
     put: Mapping[str, Any] | None = None,
     remove: tuple[str, ...] = (),
-    add: Mapping[str, int] | None = None,
+    add: Mapping[str, float] | None = None,
     only_if: str = "attribute_exists(pk)",
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def change(
     *,
     put: Mapping[str, Any] | None = None,
     remove: tuple[str, ...] = (),
-    add: Mapping[str, int] | None = None,
+    add: Mapping[str, float] | None = None,
     only_if: str = "attribute_exists(pk)",
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from linnet.decisions.rollout import NAMESPACE, VERDICT
 from linnet.decisions.verdict import Evidence
 from linnet.gateways.clients import client
+from linnet.settings import settings
 
 WINDOW_SECONDS = 300
 _STATISTICS = {
@@ -84,6 +85,13 @@ def put_outcome(model: str, outcome: str) -> None:
     """Count a release's end: Releases by Model and Outcome."""
     dimensions = [{"Name": "Model", "Value": model}, {"Name": "Outcome", "Value": outcome}]
     datum = {"MetricName": "Releases", "Dimensions": dimensions, "Value": 1.0, "Unit": "Count"}
+    client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
+
+
+def put_reconciled(models: int) -> None:
+    """Publish the reconciler's heartbeat: all models of the stack were looked at."""
+    dimensions = [{"Name": "Stack", "Value": settings().stack}]
+    datum = {"MetricName": "Reconciled", "Dimensions": dimensions, "Value": float(models), "Unit": "Count"}
     client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
 
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import approvals, leases, ledger, notifications, releases, sagemaker
+from linnet.gateways import approvals, leases, ledger, notifications, releases, runs, sagemaker
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -89,6 +89,8 @@ def decide(word: Mapping[str, Any], at: str) -> dict[str, Any]:
         decision, str(word.get("decision", "")), decided_by=word.get("decided_by", ""),
         comment=str(word.get("comment") or ""), at=at,
     )  # fmt: skip
+    if row["kind"] == "retraining" and answer["accepted"]:
+        runs.heard(row | answer, at)
     keep = ("decision_id", "state", "model", "version", "decided_by", "decided_at", "comment", "accepted", "why")
     return {name: answer.get(name) for name in keep}
 
@@ -184,11 +186,9 @@ def observe(detail: PackageDetail, event_id: str, at: str) -> dict[str, str]:
     Only a change of the approval of a completed package of an onboarded model counts (peers.md finding 6; peer bug
     sagemaker-custom-project-templates#15: `anything-but PendingManualApproval` released rejected models and edits).
     """
-    known = [str(row["model"]) for row in ledger.query("models")]
-    model = next(
-        (name for name in known if names.base(settings().stack, name) == detail.model_package_group_name), None
-    )
-    if model is None:
+    stack, group = settings().stack, detail.model_package_group_name
+    model = next((m for m in names.possible_models(stack, group) if names.base(stack, m) == group), "")
+    if not model or ledger.read("models", model) is None:
         done = f"ignored: {detail.model_package_group_name or 'no group'} belongs to no onboarded model"
         return {"done": done, "correlation_id": event_id}
     found, objection = _read_again(detail)

@@ -24,7 +24,15 @@ def keep(signal: Signal, state: str, correlation_id: str) -> None:
 
 def waiting(model: str) -> list[Signal]:
     """Return the signals that no run has answered yet, oldest first."""
-    rows = [r for r in ledger.query(f"model/{model}", "reason#") if r["state"] == "waiting"]
+    return reasons_of(model, "waiting")
+
+
+def reasons_of(model: str, *states: str) -> list[Signal]:
+    """Return the model's signals whose reasons are in one of these states, oldest first.
+
+    States: noted (starts nothing), asking (a person is asked first), waiting, answered (by a run), declined.
+    """
+    rows = [r for r in ledger.query(f"model/{model}", "reason#") if r["state"] in states]
     return sorted((Signal.model_validate(r["signal"]) for r in rows), key=lambda s: (s.at, s.id))
 
 
@@ -37,7 +45,7 @@ def start(model: str, at: str, attempt: str = "", spec: Mapping[str, Any] | None
     if not reasons:
         return {"waits": "no signal waits"}
     slot = ledger.read(f"model/{model}", "slot") or {}
-    answer = governor.may_start(slot, (spec or specs.spec_of(model))["retraining"], at)
+    answer = governor.may_start(slot, spec or specs.spec_of(model), at)
     if not answer.start:
         return {"waits": answer.why}
     name = f"{model}-{names.digest([r.id for r in reasons], slot.get('turn', 0), attempt)}"
@@ -61,13 +69,13 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
         BadInputError: the model is not onboarded.
     """
     spec = specs.spec_of(model)
-    reasons = waiting(model)
+    reasons = reasons_of(model, "waiting", "asking")
     held = ledger.read(f"model/{model}", "slot") or {}
     if not reasons and held.get("owner") != execution:
         by_hand = signals.of_hand(model, execution, at)
         keep(by_hand, "waiting", correlation_id)
         reasons = [by_hand]
-    answer = governor.may_start(held, spec["retraining"], at, me=execution)
+    answer = governor.may_start(held, spec, at, me=execution)
     run = names.run_id(model, execution)
     if not answer.start or not _claim(model, execution, run, at, held):
         return _nothing(model, run, answer.why or "another run took the slot in the same moment", correlation_id)
@@ -75,7 +83,7 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
         reasons = [
             Signal.model_validate(r["signal"])
             for r in ledger.query(f"model/{model}", "reason#")
-            if r["state"] == "waiting" or r.get("run") == run
+            if r["state"] in ("waiting", "asking") or r.get("run") == run
         ]
     found = batches.for_run(model, spec["data"]["window_batches"])
     snapshot = names.digest([b["digest"] for b in found], spec["data"], spec["training"], spec["evaluation"])
@@ -96,6 +104,8 @@ def _claim(model: str, execution: str, run: str, at: str, held: Mapping[str, Any
     mine = held.get("owner") == execution
     count = int(held.get("day_runs", 0)) if held.get("day") == governor.day(at) else 0
     taken = {"owner": execution, "run": run, "since": at, "day": governor.day(at), "day_runs": count + (not mine)}
+    if held.get("month") != governor.month(at):
+        taken |= {"month": governor.month(at), "month_cost": 0}
     if mine:
         return True
     # The turn guards what was read: of two that read the same free slot, one writes.
@@ -113,7 +123,7 @@ def _answer(model: str, reasons: list[Signal], run: str) -> None:
     for reason in reasons:
         ledger.change(
             f"model/{model}", f"reason#{reason.id}", put={"state": "answered", "run": run},
-            only_if="#state = :waiting", given={"waiting": "waiting"},
+            only_if="#state IN (:waiting, :asking)", given={"waiting": "waiting", "asking": "asking"},
         )  # fmt: skip
 
 
@@ -145,11 +155,17 @@ def _begin(
     }  # fmt: skip
 
 
-def free(model: str, execution: str, at: str, *, judged: bool, snapshot: str = "") -> bool:
-    """Give the slot back if this execution holds it, then start the next run if one waits. A judged run cools down."""
-    more = ({"cooled_from": at} | ({"judged": snapshot} if snapshot else {})) if judged else {}
+def free(
+    model: str, execution: str, at: str, *, judged: bool, snapshot: str = "", registered: str = "", cost: float = 0
+) -> bool:
+    """Give the slot back if this execution holds it, then start the next run if one waits.
+
+    A judged run is remembered, so that nothing new starts nothing. The run that `registered` a candidate cools down.
+    """
+    more: dict[str, Any] = {"judged": snapshot} if judged and snapshot else {}
+    more |= {"cooled_from": at, "cooled_by": registered} if registered else {}
     freed = ledger.change(
-        f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add={"turn": 1},
+        f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add={"turn": 1, "month_cost": cost},
         only_if="#owner = :me", given={"me": execution},
     )  # fmt: skip
     start(model, at)  # also when freed before: a crash in between must not leave what waits to the reconciler
@@ -195,10 +211,37 @@ def close(
             correlation_id=correlation_id,
         )
     ledger.append(f"model/{model}", "run-ended", at, entry, key=run)
-    free(model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")))
+    if outcome == "rejected":  # what a person refused does not keep the next run waiting
+        ledger.change(
+            f"model/{model}",
+            "slot",
+            remove=("cooled_from", "cooled_by"),
+            only_if="#cooled_by = :run",
+            given={"run": run},
+        )
+    spec = (ledger.read(f"model/{model}", "spec") or {}).get("spec", {})
+    free(
+        model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")), cost=cost(spec, run) if spec else 0
+    )
     return {"outcome": outcome, "why": why}
 
 
+def cost(spec: Mapping[str, Any], run: str) -> float:
+    """Return what a run's training was billed, by the price of the spec's budget; 0 without one."""
+    if not spec["retraining"].get("budget"):
+        return 0.0
+    try:
+        job = client("sagemaker").describe_training_job(TrainingJobName=names.job(settings().stack, spec["model"], run))
+    except ClientError as error:
+        if error_code(error) not in ("ValidationException", "ResourceNotFound"):
+            raise
+        return 0.0  # it never began
+    # SageMaker bills this time for every instance (DescribeTrainingJob, BillableTimeInSeconds).
+    billed = job.get("BillableTimeInSeconds", 0) * job["ResourceConfig"].get("InstanceCount", 1)
+    return governor.cost(spec, billed)
+
+
+_SHOWN = 10
 _NEXT = {
     "approved": "The release starts by the registry's event.",
     "rejected": "Nothing to do: the champion serves on.",
@@ -238,3 +281,53 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
                 correlation_id=str(owner),
             )  # fmt: skip
     return start(model, at, attempt=at[:16])
+
+
+def ask(model: str, at: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask a person, once, whether a run may start for the reasons that wait for this; return the open question.
+
+    Later reasons join it. One that nobody answered in time is asked again by the reconciler: no reason is dropped.
+    """
+    reasons = reasons_of(model, "asking")
+    if not reasons:
+        return {"waits": "no signal waits"}
+    for question in approvals.waiting(model):
+        if question["kind"] == "retraining" and governor.moment(question["expires_at"]) > governor.moment(at):
+            return _asked(approvals.read(question["decision_id"]), reasons)
+        if question["kind"] == "retraining":
+            approvals.expire(question["decision_id"], at=at)
+    row = approvals.open_decision(
+        model=model, kind="retraining", about=f"{reasons[0].id}@{at}", token="", at=at,
+        timeout_seconds=spec["approval"]["timeout_hours"] * 3600, correlation_id=reasons[0].id,
+    )  # fmt: skip
+    return _asked(row, reasons)
+
+
+def _asked(row: Mapping[str, Any], reasons: list[Signal]) -> dict[str, Any]:
+    if not row.get("notified"):
+        model, decision = str(row["model"]), str(row["decision_id"])
+        answer = {"decision_id": decision, "decision": "approve", "decided_by": "<you>", "comment": "<why>"}
+        notifications.notify(
+            "decision-wanted",
+            model=model,
+            subject=f"{model}: start a run?",
+            what=f"{len(reasons)} reasons to retrain {model} wait for a person until {row['expires_at']}.",
+            why="; ".join(f"{r.reason}: {r.text or r.source}" for r in reasons[:_SHOWN]),
+            proof=f"ledger model/{model} reason#",
+            next_step=f"Invoke the function {settings().stack}-decide-candidate with {json.dumps(answer)} (or reject).",
+            decision_id=decision,
+            correlation_id=str(row["correlation_id"]),
+        )
+        approvals.told(decision)
+    return {"asked": row["decision_id"]}
+
+
+def heard(row: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Act on a person's answer about a run: the reasons that waited for it may start one, or are declined."""
+    model, approved = str(row["model"]), row["state"] == "APPROVED"
+    for reason in reasons_of(model, "asking"):
+        ledger.change(
+            f"model/{model}", f"reason#{reason.id}", only_if="#state = :asking", given={"asking": "asking"},
+            put={"state": "waiting" if approved else "declined", "decision": row["decision_id"]},
+        )  # fmt: skip
+    return start(model, at) if approved else {"waits": "declined"}

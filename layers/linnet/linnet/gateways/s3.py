@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -58,6 +59,36 @@ def put(uri: str, body: bytes, content_type: str = "application/json") -> str:
     bucket, key = split(uri)
     answer = client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
     return str(answer.get("VersionId", ""))
+
+
+@dataclass(frozen=True)
+class Version:
+    """The latest version of an object: key, version id, size in bytes, when it was put."""
+
+    key: str
+    version: str
+    size: int
+    at: datetime
+
+
+def versions(uri: str) -> Iterator[Version]:
+    """Yield the latest version of every object under a prefix, in key order."""
+    bucket, prefix = split(uri)
+    for page in client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+        for found in page.get("Versions", []):
+            if found["IsLatest"]:
+                yield Version(found["Key"], found["VersionId"], int(found["Size"]), found["LastModified"])
+
+
+def folders(uri: str, inner: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the folders below a prefix, relative to it; one whose name is `inner` is opened, its folders are meant."""
+    bucket, prefix = split(uri)
+    for page in client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
+        for found in page.get("CommonPrefixes", []):
+            name = found["Prefix"][len(prefix) :].rstrip("/")
+            deeper = list(folders(f"s3://{bucket}/{found['Prefix']}", inner)) if inner(name) else []
+            partitions = [f"{name}/{d}" for d in deeper if inner(d.split("/", 1)[0])]
+            yield from partitions or [name]
 
 
 def listing(uri: str) -> Iterator[tuple[str, int]]:

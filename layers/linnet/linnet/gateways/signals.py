@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from linnet.decisions import signals
+from linnet.decisions import governor, names, signals
 from linnet.errors import BadInputError
-from linnet.events.aws import AlarmEvent, Envelope, MonitorEvent, S3Event, ScheduledEvent, parse
+from linnet.events.aws import AlarmEvent, Envelope, MonitorEvent, S3Event, S3Notification, ScheduledEvent, parse
 from linnet.events.signals import Requested, Signal
 from linnet.gateways import batches, ledger, notifications, runs, specs
 from linnet.gateways.clients import client
@@ -14,11 +14,13 @@ from linnet.settings import settings
 
 
 def receive(event: dict[str, Any]) -> dict[str, Any]:
-    """Take an event of any source to what it means; return what was done for each model.
+    """Take an event of any source to what it means; return what was done, for each model or object where they are many.
 
     Raises:
         BadInputError: the event is malformed, of an unknown kind, or names an unknown model.
     """
+    if "Records" in event:
+        return _notified(parse(S3Notification, event))
     envelope = parse(Envelope, event)
     match envelope.detail_type:
         case "Object Created":
@@ -26,14 +28,14 @@ def receive(event: dict[str, Any]) -> dict[str, Any]:
         case "CloudWatch Alarm State Change":
             return _alarm(parse(AlarmEvent, event))
         case "SageMaker Model Monitor Execution Status Change":
-            found = signals.of_monitor(parse(MonitorEvent, event), settings().stack, specs.models())
-            return admit(found) if found else {"ignored": "no violations"}
+            return _monitor(parse(MonitorEvent, event))
         case "Scheduled Event":
             tick = parse(ScheduledEvent, event)
             return {model: admit(signals.of_schedule(tick, model)) for model in specs.models()}
         case "Retraining Requested":
             asked = parse(Requested, event.get("detail"))
-            return admit(signals.of_request(envelope, asked, specs.models()))
+            spec = specs.spec_of(asked.model, field="detail.model")
+            return admit(signals.of_request(envelope, asked), spec)
         case other:
             raise BadInputError(
                 "detail-type", other, "Object Created, CloudWatch Alarm State Change, SageMaker Model Monitor Execution "
@@ -41,15 +43,30 @@ def receive(event: dict[str, Any]) -> dict[str, Any]:
             )  # fmt: skip
 
 
+def _notified(notification: S3Notification) -> dict[str, Any]:
+    """Take an S3 event notification record by record; every one before a wrong one counts, and again when it is mended."""
+    return {r.s3.object.key: batches.arrived(r.as_event()) for r in notification.records}
+
+
+def _monitor(event: MonitorEvent) -> dict[str, Any]:
+    schedule = event.detail.monitoring_schedule_name
+    spec = specs.first_of(
+        names.possible_models(settings().stack, schedule), field="detail.MonitoringScheduleName", said=schedule
+    )
+    signal = signals.of_monitor(event, str(spec["model"]))
+    return admit(signal, spec) if signal else {"ignored": "no violations"}
+
+
 def _alarm(event: AlarmEvent) -> dict[str, Any]:
-    signal = signals.of_alarm(event, settings().stack, specs.models())
+    signal = signals.of_alarm(event, settings().stack)
     if signal is None:
         return {"ignored": f"{event.detail.alarm_name} is {event.detail.state.value}"}
+    spec = specs.spec_of(signal.model, field="detail.alarmName", said=event.detail.alarm_name)
     # The event is a claim: an alarm that has left ALARM since then asks for nothing any more (F4, F7).
     alarms = client("cloudwatch").describe_alarms(AlarmNames=[event.detail.alarm_name])["MetricAlarms"]
     if not alarms or alarms[0]["StateValue"] != "ALARM":
         return {"ignored": f"{event.detail.alarm_name} is not in ALARM any more"}
-    return admit(signal)
+    return admit(signal, spec)
 
 
 def admit(signal: Signal, spec: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -62,8 +79,10 @@ def admit(signal: Signal, spec: dict[str, Any] | None = None) -> dict[str, Any]:
             "correlation_id": signal.id,
             "done": f"noted: the spec does not retrain on {signal.kind}",
         }
-    _note(signal, "waiting")
-    return {"signal": signal.id, "correlation_id": signal.id} | runs.start(signal.model, signal.at, spec=spec)
+    asks = spec["retraining"]["ask_person"] and signal.kind not in ("manual", "code")
+    _note(signal, "asking" if asks else "waiting")
+    done = runs.ask(signal.model, signal.at, spec) if asks else runs.start(signal.model, signal.at, spec=spec)
+    return {"signal": signal.id, "correlation_id": signal.id} | done
 
 
 def _note(signal: Signal, state: str) -> None:
@@ -77,7 +96,30 @@ def _note(signal: Signal, state: str) -> None:
             what=signal.text or signal.source,
             why=signal.source,
             proof=f"ledger model/{signal.model} reason#{signal.id}",
-            next_step="A run starts as soon as the slot, the cool-down and the daily limit allow it.",
+            next_step="A run starts as soon as the slot, the cool-down and the limits of the spec allow it"
+            + (", and a person has said yes." if state == "asking" else "."),
             correlation_id=signal.id,
         )
     runs.keep(signal, state, signal.id)
+
+
+def reconcile(model: str, at: str) -> dict[str, Any]:
+    """Find the signals that events missed: batches without one, folders nobody told of, alarms that stand (F5)."""
+    spec = specs.spec_of(model)
+    found = batches.reconcile(model, at, spec)
+    slot = ledger.read(f"model/{model}", "slot") or {}
+    rows = {str(r["signal"]["id"]): r for r in ledger.query(f"model/{model}", "reason#")}
+    ours = client("cloudwatch").describe_alarms(AlarmNames=signals.alarms(settings().stack, model))["MetricAlarms"]
+    for alarm in ours:
+        name, since = alarm["AlarmName"], alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
+        if alarm["StateValue"] != "ALARM" or not governor.may_start(slot, spec, at).start:
+            continue
+        told = [r for r in rows.values() if signals.tells_of(r["signal"]["source"], name, since)]
+        # Answered and still standing: the same alarm's next word, once a turn of the slot.
+        turn = int(slot.get("turn", 0)) if any(r["state"] == "answered" for r in told) else None
+        signal = signals.of_standing_alarm(name, model, since, at, alarm.get("StateReason", ""), turn=turn)
+        if signal.id not in rows and (turn is not None or not told):
+            found[signal.id] = admit(signal, spec)
+    if spec["retraining"]["ask_person"]:
+        found["question"] = runs.ask(model, at, spec)
+    return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from linnet.decisions import names
 from linnet.errors import BadInputError
 from linnet.gateways import ledger
+
+_SHOWN = 20
 
 
 def models() -> list[str]:
@@ -19,7 +23,17 @@ def spec_of(model: str, *, field: str = "model", said: str | None = None) -> dic
     Raises:
         BadInputError: the model is not onboarded.
     """
-    row = ledger.read(f"model/{model}", "spec")
-    if row is None:
-        raise BadInputError(field, said or model, "an onboarded model: " + (", ".join(models()) or "none yet"))
-    return dict(row["spec"])
+    return first_of([model], field=field, said=said or model)
+
+
+def first_of(candidates: Sequence[str], *, field: str, said: str) -> dict[str, Any]:
+    """Return the spec of the first of these that is onboarded: one read a name, however many models there are.
+
+    Raises:
+        BadInputError: none is.
+    """
+    for model in filter(names.valid_model, candidates):
+        row = ledger.read(f"model/{model}", "spec")
+        if row is not None:
+            return dict(row["spec"])
+    raise BadInputError(field, said, "an onboarded model: " + (", ".join(models()[:_SHOWN]) or "none yet"))

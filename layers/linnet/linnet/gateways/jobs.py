@@ -1,0 +1,119 @@
+"""A run's SageMaker jobs: stopped and seen stopped when the run breaks, counted when it ends, the best of a tuning found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from linnet.decisions import names, tuning
+from linnet.errors import BusyError, NotFoundError
+from linnet.gateways.clients import client
+from linnet.gateways.removal import is_gone
+from linnet.settings import settings
+
+_LOOKS, _SECONDS = 10, 1.0
+"""How often, and how far apart, a job that was told to stop is looked at before the caller must come again."""
+
+
+def of_run(model: str, run: str) -> list[tuple[str, str]]:
+    """Return kind and name of the jobs that a run may have, in the order in which they must stop.
+
+    The tuning comes first: it would start the next training job in place of a stopped one.
+    """
+    stack = settings().stack
+    transforms = [("transform_job", names.job(stack, model, run, who)) for who in ("candidate", "champion")]
+    tuned = ("hyper_parameter_tuning_job", tuning.name(stack, run))
+    return [tuned, ("training_job", names.job(stack, model, run)), *transforms]
+
+
+def _described(kind: str, name: str) -> dict[str, Any] | None:
+    try:
+        return dict(getattr(client("sagemaker"), f"describe_{kind}")(**{_title(kind) + "Name": name}))
+    except ClientError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+def _title(kind: str) -> str:
+    return "".join(word.capitalize() for word in kind.split("_"))
+
+
+def stop(model: str, run: str) -> dict[str, str]:
+    """Stop all jobs of a run and see that they have ended; return the last status of those that began (F33).
+
+    Raises:
+        BusyError: a job is still stopping (SageMaker lets it save its work for 120 seconds); asking again is right.
+    """
+    ended = {}
+    for kind, name in of_run(model, run):
+        found = _described(kind, name)
+        if found and found[f"{_title(kind)}Status"] == "InProgress":
+            try:
+                getattr(client("sagemaker"), f"stop_{kind}")(**{_title(kind) + "Name": name})
+            except ClientError:
+                # It may have ended in the same moment; what else it is shows below.
+                found = _described(kind, name)
+                if found and found[f"{_title(kind)}Status"] == "InProgress":
+                    raise
+        for _ in range(_LOOKS):
+            found = _described(kind, name)
+            if not found or found[f"{_title(kind)}Status"] not in ("InProgress", "Stopping"):
+                break
+            time.sleep(_SECONDS)
+        if found:
+            status = str(found[f"{_title(kind)}Status"])
+            if status in ("InProgress", "Stopping"):
+                raise BusyError(f"{kind.replace('_', ' ')} {name} is {status}")
+            ended[name] = status
+    return ended
+
+
+def billed_instance_seconds(model: str, run: str) -> float:
+    """Return what a run's training was billed: the billable seconds of its jobs, each for all of its instances."""
+    stack = settings().stack
+    jobs = [names.job(stack, model, run), *(str(j["TrainingJobName"]) for j in _of_tuning(tuning.name(stack, run)))]
+    total = 0.0
+    for name in jobs:
+        job = _described("training_job", name)
+        if job:
+            # SageMaker bills this time for every instance (DescribeTrainingJob, BillableTimeInSeconds).
+            total += job.get("BillableTimeInSeconds", 0) * job["ResourceConfig"].get("InstanceCount", 1)
+    return total
+
+
+def _of_tuning(name: str) -> Iterator[dict[str, Any]]:
+    """Yield the training jobs of a tuning job; none if it never began."""
+    pages = client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+    try:
+        for page in pages.paginate(HyperParameterTuningJobName=name):
+            yield from page["TrainingJobSummaries"]
+    except ClientError as error:
+        if not is_gone(error):
+            raise
+
+
+def best(name: str, direction: str, limits: dict[str, float]) -> dict[str, Any]:
+    """Return the best training job of a tuning as `{training_job, tuning_job, artifact, hyperparameters}` (HP-05, HP-06).
+
+    Raises:
+        NotFoundError: no job has a value of the objective, or none of those keeps the limits; says what they break.
+    """
+    broken = []
+    for summary in tuning.best_first(_of_tuning(name), direction):
+        job = client("sagemaker").describe_training_job(TrainingJobName=summary["TrainingJobName"])
+        breaks = tuning.broken_limits(job.get("FinalMetricDataList", []), limits)
+        if not breaks:
+            return {
+                "training_job": str(summary["TrainingJobName"]),
+                "tuning_job": name,
+                "artifact": str(job["ModelArtifacts"]["S3ModelArtifacts"]),
+                "hyperparameters": dict(summary["TunedHyperParameters"]),
+            }
+        broken.append(f"{summary['TrainingJobName']}: {', '.join(breaks)}")
+    raise NotFoundError(
+        f"no training job of {name} is good enough: {'; '.join(broken[:5]) or 'none has a value of the objective'}"
+    )
