@@ -17,6 +17,8 @@ from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 LIST_BYTES = 8 * 1024 * 1024
+_LOOKED_BACK = timedelta(days=2)
+"""A folder whose last batch closed earlier is not compared with S3 any more: its events had their retries long ago."""
 
 
 def arrived(event: S3Event) -> dict[str, Any]:
@@ -80,12 +82,16 @@ def _listed(uri: str) -> list[dict[str, Any]]:
 
 
 def _note_object(pk: str, sk: str, row: Mapping[str, Any]) -> None:
-    """Keep the latest version of an object, whatever the order of its events (F4)."""
+    """Keep the latest version of an object, whatever the order of its events (F4).
+
+    A row without a sequencer was read from S3 itself: it is newer than what events have told so far.
+    """
     while held := ledger.put_or_get(pk, sk, row):
         seen = str(held["sequencer"])
-        if not batches.newer(str(row["sequencer"]), seen):
+        if row["sequencer"] and not batches.newer(str(row["sequencer"]), seen):
             return
-        if ledger.change(pk, sk, put=row, only_if="#sequencer = :seen", given={"seen": seen}):
+        put = {name: value for name, value in row.items() if value or name != "sequencer"}
+        if ledger.change(pk, sk, put=put, only_if="#sequencer = :seen", given={"seen": seen}):
             return
 
 
@@ -193,21 +199,33 @@ def reconcile(model: str, at: str, spec: dict[str, Any]) -> dict[str, Any]:
             signal = signals.of_batch(model, batch, row["digest"], row["closed_at"])
             if ledger.read(f"model/{model}", f"reason#{signal.id}") is None:
                 done[batch] = _admit(model, batch, row["digest"], row["closed_at"], spec)
-    known = {str(row["batch"]).partition(signals.CONTINUED)[0] for row in rows}
+    old = governor.moment(at) - _LOOKED_BACK
+    made: dict[str, list[dict[str, Any]]] = {}
+    for row in ledger.query(f"model/{model}", "batch#"):
+        made.setdefault(str(row["batch"]).partition(signals.CONTINUED)[0], []).append(row)
     for folder in s3.folders(f"s3://{settings().data_bucket}/{signals.PREFIX}{model}/", signals.is_partition):
-        if folder not in known:
-            done |= _untold(model, folder, at, spec)
+        parts = made.get(folder, [])
+        if not parts or any(p["state"] == "open" or governor.moment(p["closed_at"]) > old for p in parts):
+            done |= _untold(model, folder, parts, at, spec)
     return done
 
 
-def _untold(model: str, folder: str, at: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """Take a folder's objects as if their events had come, once it is quiet; its manifest speaks for all of them."""
-    found = list(s3.versions(f"s3://{settings().data_bucket}/{signals.PREFIX}{model}/{folder}/"))
+def _untold(model: str, folder: str, parts: list[dict[str, Any]], at: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Take what S3 has in a folder and no batch of it as if its events had come, once the folder is quiet."""
+    found = [o for o in s3.versions(f"s3://{settings().data_bucket}/{signals.PREFIX}{model}/{folder}/") if o.size]
     quiet = governor.moment(at) - timedelta(seconds=spec["data"]["quiet_seconds"])
     if not found or max(o.at for o in found) > quiet:
         return {}
-    manifests = [o for o in found if o.key.endswith(f"/{folder}/{signals.MANIFEST}")]
-    return {o.key: arrived(_told_now(o)) for o in manifests or found}
+    known: set[tuple[str, str]] = set()
+    for part in parts:
+        held = f"model/{model}/batch/{part['batch']}"
+        objects = ledger.query(held, "object#") if part["state"] == "open" else _listed(part["list_uri"])
+        known |= {(o["uri"], o["version"]) for o in objects}
+    manifest = f"{signals.PREFIX}{model}/{folder}/{signals.MANIFEST}"
+    told = [o for o in found if o.key == manifest and all(p["state"] == "open" for p in parts)] or [
+        o for o in found if o.key != manifest and (f"s3://{settings().data_bucket}/{o.key}", o.version) not in known
+    ]
+    return {o.key: arrived(_told_now(o)) for o in told}
 
 
 def _told_now(found: s3.Version) -> S3Event:
