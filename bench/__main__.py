@@ -9,10 +9,19 @@ import sys
 import time
 from pathlib import Path
 
-from bench import cold_import, invoke, signal_to_run, story
+from bench import burst, cold_import, intake, invoke, signal_to_run, story, triggers, validation
 
 OUT = Path(__file__).parents[1] / "build" / "bench"
-ALL = {"cold_import": cold_import.run, "invoke": invoke.run, "signal_to_run": signal_to_run.run, "story": story.run}
+ALL = {
+    "cold_import": cold_import.run,
+    "invoke": invoke.run,
+    "signal_to_run": signal_to_run.run,
+    "intake": intake.run,
+    "triggers": triggers.run,
+    "burst": burst.run,
+    "story": story.run,
+    "validation": validation.run,
+}
 
 
 def main(names: list[str]) -> int:

@@ -30,6 +30,10 @@ def main() -> None:
     patched = happens.add_parser("system_update", help="put an endpoint into SystemUpdating")
     patched.add_argument("endpoint")
     patched.add_argument("--seconds", type=float, default=60.0, help="on the stack's clock (default: 60)")
+    refused = happens.add_parser("refuse_calls", help="refuse the next calls of a SageMaker operation")
+    refused.add_argument("operation", help="such as CreateTrainingJob")
+    refused.add_argument("code", choices=("ThrottlingException", "ResourceLimitExceeded", "AccessDeniedException"))
+    refused.add_argument("--times", type=int, default=1)
     commands.add_parser("down", help="end the stack")
     options = parser.parse_args()
     does = {"up": _up, "demo": _demo, "status": _status, "trouble": _trouble, "down": _down}

@@ -154,7 +154,7 @@ class Stack:
         """Let something happen that only fate does on AWS; return an empty text, or why it cannot happen.
 
         `interrupt_training_job(name=)` takes a spot instance away, `fail_next_rollback(endpoint=)` and
-        `system_update(endpoint=, seconds=)` befall an endpoint.
+        `system_update(endpoint=, seconds=)` befall an endpoint; `refuse_calls(operation=, code=, times=)` a busy account.
         """
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
         request = urllib.request.Request(self.endpoint, json.dumps(arguments).encode(), headers)  # noqa: S310 - http

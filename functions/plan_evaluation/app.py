@@ -10,11 +10,11 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{run, spec, artifact, champion, features_uri}`; return `{transforms: [CreateTransformJob request, ...]}`."""
+    """Take `{run, spec, trained, champion, features_uri}`; return `{transforms, predictions, trained}`."""
     return candidates.plan_evaluation(
         event["spec"],
         run=event["run"],
-        artifact=event["artifact"],
+        trained=event["trained"],
         champion=event["champion"],
         features_uri=event["features_uri"],
     )

@@ -100,7 +100,8 @@ def check_request(operation: str, params: Mapping[str, Any]) -> None:
 def check_response(operation: str, answer: Mapping[str, Any]) -> None:
     """Raise AssertionError when an answer does not fit the operation's output shape.
 
-    SageMaker itself leaves out `ModelArtifacts` of a training job that has none yet, although its model requires it.
+    SageMaker itself leaves out `ModelArtifacts` of a training job that has none yet, and `ModelPackageName` of a
+    version, although its model requires them.
     """
     shape = operation_model(operation).output_shape
     if shape is None:
@@ -109,6 +110,8 @@ def check_response(operation: str, answer: Mapping[str, Any]) -> None:
         return
     if operation == "DescribeTrainingJob":
         answer = {"ModelArtifacts": {"S3ModelArtifacts": "s3://none/yet"}, **answer}
+    if operation == "DescribeModelPackage":
+        answer = {"ModelPackageName": "none", **answer}
     if misshapen := _misshapen(answer, shape):
         raise AssertionError(f"{operation}: {misshapen}")
     if errors := list(_violations(answer, shape, "")):

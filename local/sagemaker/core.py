@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore import xform_name
 
-from local.sagemaker.api import ApiError, check_request, not_emulated
+from local.sagemaker.api import ApiError, check_request, invalid, not_emulated
 from local.sagemaker.endpoints import Endpoints
 from local.sagemaker.hosting import EndpointConfigs, Models
 from local.sagemaker.jobs import Jobs
@@ -21,6 +21,15 @@ from local.sagemaker.tuning import Tunings
 from local.sagemaker.world import Timings, World
 
 __all__ = ["ApiError", "InvokeResult", "SageMaker", "Timings"]
+
+_REFUSALS = {
+    "ThrottlingException": "Rate exceeded",
+    "ResourceLimitExceeded": "The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances, with "
+    "current utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to request an "
+    "increase for this quota.",
+    "AccessDeniedException": "User is not authorized to perform this action because no identity-based policy allows it",
+}
+"""What AWS says to an account that calls too often, has too few instances, or may not do this."""
 
 
 class SageMaker:
@@ -57,6 +66,7 @@ class SageMaker:
         self._endpoints = Endpoints(self._world, configs)
         self._jobs = Jobs(self._world, models.definition)
         self._runtime = Runtime(self._world, self._endpoints)
+        self._refused: dict[str, list[str]] = {}
         tunings, tags = Tunings(self._world, self._jobs), Tags(self._world)
         self._services = (registry, models, configs, self._endpoints, self._jobs, tunings, tags)
 
@@ -68,6 +78,7 @@ class SageMaker:
                 ValidationException naming field, value and what is allowed; ResourceInUse and the others of the API.
         """
         check_request(operation, params)
+        self._refuse(operation)
         if not operation.startswith(("Create", "Describe", "List", "Update", "Delete", "Stop", "Add")):
             raise not_emulated(operation)
         method = xform_name(operation)
@@ -85,6 +96,23 @@ class SageMaker:
             ApiError: ValidationError, ModelError (424 with OriginalStatusCode, OriginalMessage, LogStreamArn), 413.
         """
         return self._runtime.invoke(endpoint, body, headers)
+
+    def refuse_calls(self, operation: str, code: str, times: int) -> None:
+        """Let the next calls of an operation be refused, as those of a busy, a full or a barred account are.
+
+        Raises:
+            ApiError: for another code than ThrottlingException, ResourceLimitExceeded and AccessDeniedException.
+        """
+        if code not in _REFUSALS:
+            raise invalid(f"code {code!r} is not one that fate hands out: allowed are {', '.join(_REFUSALS)}")
+        with self._world.locked():
+            self._refused[operation] = [code] * int(times)
+
+    def _refuse(self, operation: str) -> None:
+        with self._world.locked():
+            if waiting := self._refused.get(operation):
+                code = waiting.pop()
+                raise ApiError(code, _REFUSALS[code])
 
     def interrupt_training_job(self, name: str) -> None:
         """Take a running spot training job's instance away, as EC2 may at any time."""

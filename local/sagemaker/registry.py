@@ -122,7 +122,7 @@ class Registry:
 
     def describe_model_package(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Describe a package by ARN, or an unversioned one by name."""
-        return shaped("DescribeModelPackage", self.find(params["ModelPackageName"]))
+        return _shown(shaped("DescribeModelPackage", self.find(params["ModelPackageName"])))
 
     def update_model_package(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Change approval, description, lifecycle or metadata; the event names the members that came in."""
@@ -161,7 +161,8 @@ class Registry:
         if "ModelApprovalStatus" in params:
             wanted = params["ModelApprovalStatus"]
             records = [record for record in records if record.get("ModelApprovalStatus") == wanted]
-        return listing("ListModelPackages", params, records, "ModelPackage")
+        answer = listing("ListModelPackages", params, records, "ModelPackage")
+        return answer | {"ModelPackageSummaryList": [_shown(found) for found in answer["ModelPackageSummaryList"]]}
 
     def find(self, name: str) -> Record:
         """Return a package by ARN, or an unversioned one by name. Raises ApiError(ValidationException)."""
@@ -169,3 +170,12 @@ class Registry:
         if arn not in self._packages:
             raise invalid(f"ModelPackage {arn} does not exist.")
         return self._packages[arn]
+
+
+def _shown(package: Record) -> Record:
+    """Return a package as answers show it: a version goes by its ARN, only an unversioned package has a name.
+
+    Source: SageMaker's guide, "View the details of a model version"; the SDK v3 takes the name first where there is one.
+    """
+    hidden = {"ModelPackageName"} if "ModelPackageVersion" in package else set()
+    return {key: value for key, value in package.items() if key not in hidden}

@@ -31,7 +31,7 @@ _LOOK_SECONDS = 0.05
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _TARGET = "SageMaker."
 _LOCAL = "Local:"
-TROUBLES = ("interrupt_training_job", "fail_next_rollback", "system_update")
+TROUBLES = ("interrupt_training_job", "fail_next_rollback", "system_update", "refuse_calls")
 """What only fate does on AWS, and a person may ask for here: methods of the local SageMaker that no API has."""
 _OPTIMISED = {
     "createTrainingJob": "TrainingJob",

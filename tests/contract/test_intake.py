@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import ledger, runs
@@ -23,7 +18,6 @@ from linnet.settings import settings
 from models.flights import data as flights
 from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
 
-EXAMPLES = 2000 if os.environ.get("LINNET_NIGHTLY") else 40
 MODEL = "flights"
 
 
@@ -299,32 +293,6 @@ def test_f6_an_event_that_does_not_parse_is_quarantined_with_a_reason_and_never_
     assert record["allowed"]
 
 
-@examples(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    name=st.sampled_from(["on_signal", "on_signal.manifest", "on_signal.drift", "on_signal.schedule", "on_signal.request"]),
-    path=st.integers(0, 40),
-    value=st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(), max_size=2),
-                    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)),
-)  # fmt: skip
-def test_f6_a_mutated_event_is_handled_or_quarantined_and_never_raises(
-    intake: World, name: str, path: int, value: Any
-) -> None:
-    event = copy.deepcopy(sample(name))
-    places = list(_places(event))
-    holder, key = places[path % len(places)]
-    holder[key] = value
-    json.dumps(event)
-
-    assert isinstance(wake(event), dict)
-
-
-def _places(node: Any) -> Iterator[tuple[Any, Any]]:
-    for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
-        yield node, key
-        if isinstance(child, (dict, list)):
-            yield from _places(child)
-
-
 def take(execution: str, at: str = "2026-11-21T02:00:00Z") -> dict[str, Any]:
     given_ = {"model": MODEL, "execution": execution, "at": at, "correlation_id": "c"}
     return dict(handler("take_slot")(given_, CONTEXT))
@@ -552,6 +520,31 @@ def test_tg_09_a_bias_or_attribution_finding_is_a_signal_like_drift(intake: Worl
 
     assert [r["signal"]["reason"] for r in reasons()] == [reason]
     assert len(intake.started("retrain")) == 1
+
+
+def test_f5_the_reasons_of_a_run_that_died_or_found_no_quota_wait_again_as_often_as_the_spec_allows(
+    batched: World,
+) -> None:
+    onboard(MODEL, retries=2)
+    calm_alarms(batched)
+    for number, (outcome, kept) in enumerate([("quota", "waiting"), ("throttled", "waiting"), ("quota", "answered")]):
+        taken = take(f"e{number}")
+        assert taken["trigger"]["TriggerReason"] == "NewDataAvailable"
+        for _ in range(2):  # told twice
+            close(taken, f"e{number}", outcome)
+        assert [r["state"] for r in reasons()] == [kept]
+    messages = [m for m in batched.messages() if m["kind"] == "run-failed"]
+    assert ["tried again" in m["what"] for m in messages] == [True, True, False]
+    assert [(m["execution"], m["trigger_reason"]) for m in messages] == [
+        (f"e{n}", "NewDataAvailable") for n in range(3)
+    ]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "stopped", "refused", "not better"])
+def test_f30_f31_what_failed_for_a_reason_of_its_own_is_not_tried_again(batched: World, outcome: str) -> None:
+    close(take("e1"), "e1", outcome)
+
+    assert [r["state"] for r in reasons()] == ["answered"]
 
 
 def test_nothing_new_since_the_last_judged_run_does_not_start_and_says_so(batched: World) -> None:

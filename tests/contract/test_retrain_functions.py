@@ -68,7 +68,7 @@ def lab(intake: World, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """Return the local SageMaker's core behind the gateways' client."""
     made = Lab()
     real, core = clients.client, _Core(made)
-    for module in ("candidates", "runs"):
+    for module in ("candidates", "jobs", "runs", "sagemaker"):
         monkeypatch.setattr(
             f"linnet.gateways.{module}.client", lambda name: core if name == "sagemaker" else real(name)
         )
@@ -197,8 +197,8 @@ def test_f25_answers_that_do_not_fit_the_rows_are_refused_never_compared(intake:
 def registration(taken: Steps, artifact: str) -> Steps:
     judged = sample("register_candidate")["judged"]
     return {
-        "execution": "e1", "artifact": artifact, "training_job": taken["training_job"], "trigger": taken["trigger"],
-        "judged": judged,
+        "execution": "e1", "trained": {"artifact": artifact, "training_job": taken["training_job"]},
+        "trigger": taken["trigger"], "judged": judged,
     }  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def test_f45_the_candidates_model_is_created_once_and_another_artifact_under_its
     taken = take("e1")
     lab.aws.put_object(f"s3://{BUCKET}/a", b"x")
     given = {
-        "artifact": f"s3://{BUCKET}/a",
+        "trained": {"training_job": "j", "artifact": f"s3://{BUCKET}/a"},
         "champion": {"model_name": "old"},
         "features_uri": f"s3://{BUCKET}/f/features.csv",
     }
@@ -248,7 +248,7 @@ def test_f45_the_candidates_model_is_created_once_and_another_artifact_under_its
     assert first == second
     assert [t["ModelName"] for t in first["transforms"]] == [f"linnet-flights-{taken['run']}", "old"]
     with pytest.raises(ConflictError, match="another artifact"):
-        call("plan_evaluation", taken, **given | {"artifact": f"s3://{BUCKET}/b"})
+        call("plan_evaluation", taken, **given | {"trained": {"training_job": "j", "artifact": f"s3://{BUCKET}/b"}})
 
 
 def test_a_payload_without_a_field_is_refused_by_the_fields_name(intake: World) -> None:
@@ -258,8 +258,10 @@ def test_a_payload_without_a_field_is_refused_by_the_fields_name(intake: World) 
 
 
 def test_the_plan_of_the_training_follows_from_the_sample(lab: Lab) -> None:
-    request = handler("plan_training")(sample("plan_training"), CONTEXT)
+    plan = handler("plan_training")(sample("plan_training"), CONTEXT)
 
+    request = plan["request"]
+    assert not plan["tuned"]
     assert request["TrainingJobName"] == "linnet-flights-r0123456789"
     assert request["OutputDataConfig"]["S3OutputPath"].endswith("/models/flights/r0123456789")
     assert spec_json(check_spec(flights.spec())) == sample("plan_training")["spec"]

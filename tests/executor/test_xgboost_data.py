@@ -112,6 +112,18 @@ def test_a_hyperparameter_in_its_range_is_read(name: str, text: str, expected: o
 
 
 @pytest.mark.parametrize(
+    ("given_metrics", "measured"),
+    [("auc", ["auc"]), ("auc,logloss", ["logloss", "auc"]), ("rmse", ["rmse", "auc"]), ("", ["auc"])],
+)
+def test_hp_01_the_objective_of_a_tuning_is_measured_last_so_that_early_stopping_goes_by_it(
+    given_metrics: str, measured: list[str]
+) -> None:
+    given = {"num_round": "1", "objective": "binary:logistic", "_tuning_objective_metric": "validation:auc"}
+
+    assert validated(given | ({"eval_metric": given_metrics} if given_metrics else {}))["eval_metric"] == measured
+
+
+@pytest.mark.parametrize(
     ("given_parameters", "reason"),
     [
         ({}, "Missing required hyperparameter: num_round"),

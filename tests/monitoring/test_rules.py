@@ -206,3 +206,11 @@ def test_batches_may_be_cut_and_rows_ordered_as_one_likes(values: list[str | Non
         return pa.RecordBatch.from_arrays([pa.array(part, pa.string())], names=["a"])
 
     assert validate([batch(values)], rules) == validate([batch(shuffled[:cut]), batch(shuffled[cut:])], rules)
+
+
+@pytest.mark.parametrize(("ids", "once"), [(["7", "07", "7.0"], 3), (["7", "8", "7"], 1), (["0", "00", "10"], 3)])
+def test_ids_are_told_apart_by_their_text_even_where_they_are_numbers(ids: list[str], once: int) -> None:
+    content = "id,x\n" + "".join(f"{one},1\n" for one in ids)
+    rules = [Rule("uniqueness", "id", above=0.5), Rule("type", "id", type="fractional")]
+    entry = validate_files([Source("a.csv", content.encode())], rules)["rules"][0]
+    assert entry["observed"] == once / 3

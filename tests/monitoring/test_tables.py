@@ -182,3 +182,63 @@ def test_every_text_is_exactly_one_of_missing_number_and_no_number(values: list[
         assert np.isnan(number) == (null or wrong)
         if not null and not wrong:
             assert number == float(text)
+
+
+FIELDS = st.sampled_from(
+    [
+        "",
+        "NA",
+        " NA",
+        "NaN ",
+        "NAN",
+        "inf",
+        "1",
+        "+1",
+        "01",
+        " 2.5 ",
+        "1e400",
+        "1e200",
+        "0x1F",
+        "x",
+        "é",
+        "\ufeff1",
+        "-0",
+        "a\rb",
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(st.tuples(FIELDS, FIELDS), max_size=12), end=st.sampled_from(["\n", "\r\n"]), tail=st.booleans())
+def test_a_plain_file_reads_as_the_careful_reader_reads_it_with_columns_as_numbers_or_not(
+    rows: list[tuple[str, str]], end: str, tail: bool
+) -> None:
+    text = end.join(["a,b", *(",".join(row) for row in rows)]) + end * tail
+    found = []
+    for content, numeric in ((text, ("b",)), (text, ()), (text.replace("a,b", '"a",b', 1), ())):  # a quote: carefully
+        try:
+            batches = list(read_table([Source("x", content.encode())], numeric=numeric))
+        except DataError as error:
+            found.append(str(error))
+            continue
+        seen = [numbers(batch["b"]) for batch in batches]
+        found.append(
+            repr(
+                [
+                    [value for batch in batches for value in texts(batch["a"]).to_pylist()],
+                    *([v for part in seen for v in getattr(part, name)] for name in ("values", "nulls", "invalid")),
+                ]
+            )
+        )
+    assert found[0] == found[1] == found[2]
+
+
+def test_what_is_wrong_behind_the_first_piece_is_found_at_its_row_and_nothing_is_read_twice() -> None:
+    good = b"".join(b"%d,%s\n" % (row, b"x" * 90) for row in range(200_000))  # some 19 MB: three pieces
+    for tail, place in ((b"1,2,3\n", "row 200002"), (b"1,\0\n", f"byte {len(good) + 6}"), (b'1,"\n', "quotes")):
+        with pytest.raises(DataError) as refused:
+            list(read_table([Source("x", b"a,b\n" + good + tail)], numeric=("a",)))
+        assert refused.value.where == place
+    batches = list(read_table([Source("x", b"a,b\n" + good + b'7,"y\nz"\n\n')], numeric=("a",)))
+    read = np.concatenate([numbers(batch["a"]).values for batch in batches])
+    np.testing.assert_array_equal(read, [*range(200_000), 7])

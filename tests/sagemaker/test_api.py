@@ -64,6 +64,15 @@ def test_an_unknown_operation_and_one_that_only_aws_has_are_told_apart(lab: Lab)
     assert "DeleteApp" in known.value.message
 
 
+def test_fate_refuses_so_many_calls_of_one_operation_as_it_was_asked_to(lab: Lab) -> None:
+    lab.sagemaker.refuse_calls("ListModels", "ThrottlingException", 2)
+
+    assert [lab.refused("ListModels") for _ in range(3)] == ["ThrottlingException", "ThrottlingException", ""]
+    assert lab.refused("ListEndpoints") == ""
+    with pytest.raises(ApiError, match="allowed are ThrottlingException, ResourceLimitExceeded, A"):
+        lab.sagemaker.refuse_calls("ListModels", "Whatever", 1)
+
+
 def test_no_inner_method_can_be_called_as_an_operation(lab: Lab) -> None:
     with pytest.raises(ApiError, match="UnknownOperationException"):
         lab.call("Find")

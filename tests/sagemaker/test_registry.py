@@ -40,6 +40,19 @@ def test_versions_count_up_and_are_never_used_again(lab: Lab) -> None:
     assert package(lab, register(lab))["ModelPackageVersion"] == 3
 
 
+def test_a_version_goes_by_its_arn_and_only_an_unversioned_package_has_a_name(lab: Lab) -> None:
+    """The SageMaker SDK v3 describes and updates by `ModelPackageName` where an answer has one."""
+    arn = register(lab)
+    lab.call("CreateModelPackage", ModelPackageName="solo", InferenceSpecification=SPECIFICATION)
+    (listed,) = lab.call("ListModelPackages", ModelPackageGroupName="G")["ModelPackageSummaryList"]
+    (alone,) = lab.call("ListModelPackages")["ModelPackageSummaryList"]
+    assert "ModelPackageName" not in package(lab, arn) | listed
+    assert listed["ModelPackageArn"] == arn
+    assert alone["ModelPackageName"] == package(lab, "solo")["ModelPackageName"] == "solo"
+    found = lab.call("ListModelPackages", ModelPackageType="Both", NameContains="g", SortBy="Name")
+    assert [item["ModelPackageArn"] for item in found["ModelPackageSummaryList"]] == [arn]
+
+
 def test_a_candidate_waits_for_approval_by_default(lab: Lab) -> None:
     found = package(lab, register(lab))
     assert (found["ModelPackageStatus"], found["ModelApprovalStatus"]) == ("Completed", "PendingManualApproval")

@@ -17,6 +17,8 @@ class Settings:
     bus: str
     topic: str
     sagemaker_role: str = ""
+    data_key: str = ""
+    """The key that encrypts what SageMaker's jobs write."""
     retrain_machine: str = ""
     release_machine: str = ""
     rollback_machine: str = ""

@@ -132,9 +132,13 @@ _RULES: dict[str, _Number | _Choice | _Literal] = {
 }  # fmt: skip
 _ALIASES = {"learning_rate": "eta", "min_split_loss": "gamma", "reg_lambda": "lambda", "reg_alpha": "alpha"}
 _ELSEWHERE = {
-    "_kfold", "_num_cv_round", "_tuning_objective_metric", "deterministic_histogram", "dsplit", "lambda_bias",
+    "_kfold", "_num_cv_round", "deterministic_histogram", "dsplit", "lambda_bias",
     "predictor", "prob_buffer_row", "sketch_eps", "updater", "use_dask_gpu_training",
 }  # fmt: skip
+
+
+_OBJECTIVE = "_tuning_objective_metric"
+"""What a tuning job adds to the hyperparameters of its training jobs, such as validation:auc."""
 
 
 def validated(given: Mapping[str, str]) -> dict[str, Any]:
@@ -144,10 +148,14 @@ def validated(given: Mapping[str, str]) -> dict[str, Any]:
         HyperparameterError: for a missing, unknown or unreadable one, and for a value out of its range.
     """
     found: dict[str, Any] = {}
+    objective: list[str] = []
     for written, text in given.items():
         name = _ALIASES.get(written, written)
         if name == "eval_metric":
             found[name] = _metrics(text)
+            continue
+        if name == _OBJECTIVE:
+            objective = _metrics(text.partition(":")[2])
             continue
         if name in _ELSEWHERE:
             raise HyperparameterError(f"Hyperparameter {written}: {text} is not emulated, leave it out here")
@@ -162,6 +170,8 @@ def validated(given: Mapping[str, str]) -> dict[str, Any]:
             raise HyperparameterError(
                 f"Hyperparameter {written}: could not parse value {text!r}; allowed is {rule}"
             ) from error
+    if objective:  # last in the list, because early stopping goes by the last metric
+        found["eval_metric"] = [m for m in found.get("eval_metric", []) if m not in objective] + objective
     if "num_round" not in found:
         raise HyperparameterError(f"Missing required hyperparameter: num_round; allowed is {_COUNT}")
     _related(found)

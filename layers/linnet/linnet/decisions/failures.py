@@ -66,7 +66,7 @@ def ending(error: str, cause: str, code: str = "") -> Ending:
         outcome = _by_code(said[1] if said else code or error)
     else:
         found = re.search(r"Error ?Code: (\w+)", cause)
-        name = (code or error).removeprefix("SageMaker.").removesuffix("Exception")
+        name = (code or error).rpartition(".")[2].removesuffix("Exception")
         outcome, why = _by_code(found[1] if found else name, cause), cause or code or error
         if outcome == "failed" and "States.Timeout" in (code, error):
             why = f"the step did not end in its time. {cause}".strip()
@@ -97,6 +97,8 @@ def _of_job(kind: str, told: Mapping[str, Any]) -> tuple[str, str]:
         return "failed", f"{job} ran longer than {limit} seconds (training.max_runtime_seconds). {reason}".strip()
     if status in ("Stopped", "Stopping"):
         return "stopped", f"{job} was stopped by a person. {reason}".strip()
+    if reason.startswith("AlgorithmError"):  # whatever words the user's program wrote, it is the program that failed
+        return "failed", f"{job} is {status}: {reason}"
     return _by_code(reason.partition(":")[0].strip(), reason), f"{job} is {status}: {reason or 'no reason is given'}"
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from linnet.decisions import images, names
 
+ON_DEMAND = "ondemand"
+"""The purpose in the name of the job that goes on where a spot job could not."""
+
 
 def tags(model: str, run: str) -> list[dict[str, str]]:
     """Return the tags of a run's jobs."""
@@ -126,6 +129,13 @@ def training_job(
             "LocalPath": "/opt/ml/checkpoints",
         }
     return request
+
+
+def on_demand(request: Mapping[str, Any], *, model: str, stack: str, run: str) -> dict[str, Any]:
+    """Return the training job that goes on once on demand where the spot job `request` got no instance in time (F29)."""
+    stopping = {"MaxRuntimeInSeconds": request["StoppingCondition"]["MaxRuntimeInSeconds"]}
+    changed = {"EnableManagedSpotTraining": False, "StoppingCondition": stopping}
+    return dict(request) | changed | {"TrainingJobName": names.job(stack, model, run, ON_DEMAND)}
 
 
 def container(training: Mapping[str, Any], *, artifact: str, bucket: str, region: str) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Spot(Part):
     enabled: bool = True
     max_wait_seconds: int = Field(default=7200, ge=60, le=28 * 86400)
     checkpoints: bool = True
+    then_on_demand: bool = False
+    """Whether a job that got no spot instance in time goes on once on demand, from its last checkpoint (F29)."""
 
 
 class Range(Part):
@@ -147,6 +149,8 @@ class Training(Part):
             raise ValueError("algorithm 'script' needs 'source', the key of its sourcedir.tar.gz in the data bucket")
         if self.spot.enabled and self.spot.max_wait_seconds < self.max_runtime_seconds:
             raise ValueError("spot.max_wait_seconds must be at least max_runtime_seconds")
+        if self.spot.then_on_demand and (self.tuning or not self.spot.enabled):
+            raise ValueError("spot.then_on_demand true needs spot.enabled true and no 'tuning'; allowed: false")
         for name, regex in self.metrics.items():
             try:
                 re.compile(regex)

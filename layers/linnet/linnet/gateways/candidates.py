@@ -3,23 +3,77 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, training
+from linnet.decisions import names, training, tuning
 from linnet.errors import ConflictError, NotFoundError
-from linnet.gateways import inputs, ledger, runs, s3
+from linnet.gateways import inputs, jobs, ledger, runs, s3, sagemaker
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 
+def plan_training(
+    spec: Mapping[str, Any], *, run: str, prepared: Mapping[str, str], champion: Mapping[str, Any] | None,
+    trigger: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Plan the training and write the plan into the run's row, before anything is made (HP-02, TR-06, TR-07).
+
+    Returns `{tuned, request}`: the request of a tuning job or of a training job; where a spot job may go on on demand,
+    that job's request is `on_demand`.
+
+    Raises:
+        NotFoundError: the champion that the training goes on from has no artifact any more.
+    """
+    mine, region = settings(), os.environ["AWS_REGION"]
+    before = _parent(champion) if champion and spec["training"].get("mode") == "incremental" else None
+    mode, why = training.mode(spec["training"], champion=before, trigger=trigger, region=region)
+    parent = before if mode == "incremental" else None
+    tuned = bool(spec["training"].get("tuning"))
+    make = tuning.tuning_job if tuned else training.training_job
+    request = make(
+        spec, run=run, stack=mine.stack, bucket=mine.data_bucket, role=mine.sagemaker_role, region=region,
+        prepared=prepared, parent=parent["artifact"] if parent else "", key=mine.data_key,
+    )  # fmt: skip
+    plan = {"mode": mode, "mode_why": why, "estimate": tuning.estimate(spec)}
+    plan |= {"parent_version": parent["version"]} if parent else {}
+    ledger.change(f"model/{spec['model']}", f"run#{run}", put=plan)
+    later = {}
+    if spec["training"]["spot"].get("then_on_demand"):
+        later["on_demand"] = training.on_demand(request, model=spec["model"], stack=mine.stack, run=run)
+    return {"tuned": tuned, "request": request} | later
+
+
+def _parent(champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Return version, artifact and image of the champion, as the registry has them."""
+    package = sagemaker.package(str(champion["package_arn"]))
+    container = package["InferenceSpecification"]["Containers"][0]
+    artifact = str(container.get("ModelDataUrl", ""))
+    if not artifact:
+        raise NotFoundError(f"version {champion['version']} has no artifact to go on from")
+    return {"version": champion["version"], "artifact": artifact, "image": str(container["Image"])}
+
+
 def plan_evaluation(
-    spec: Mapping[str, Any], *, run: str, artifact: str, champion: Mapping[str, Any] | None, features_uri: str
-) -> dict[str, Any]:
-    """Create or adopt the SageMaker model of the candidate; return the transform requests and where their answers will be."""
+    spec: Mapping[str, Any], *, run: str, trained: Mapping[str, Any], champion: Mapping[str, Any] | None,
+    features_uri: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Create or adopt the SageMaker model of the candidate; return the transform requests and where their answers will be.
+
+    `trained` is `{training_job, artifact}`, or `{tuning_job}` whose best job is found here and returned as `trained`.
+
+    Raises:
+        NotFoundError: no job of the tuning is good enough.
+        ConflictError: the model exists with another artifact.
+    """
     mine = settings()
+    if trained.get("tuning_job"):
+        searched = spec["training"]["tuning"]
+        trained = jobs.best(str(trained["tuning_job"]), searched["direction"], searched["limits"])
+    artifact = str(trained["artifact"])
     name = names.job(mine.stack, spec["model"], run)
     container = _container(spec, artifact)
     try:
@@ -45,11 +99,12 @@ def plan_evaluation(
             who=role,
             model_name=model,
             features_uri=features_uri,
+            key=mine.data_key,
         )
         for role, model in who.items()
     ]
     answers = dict(zip(who, map(training.predictions_uri, requests), strict=True))
-    return {"transforms": requests, "predictions": answers}
+    return {"transforms": requests, "predictions": answers, "trained": dict(trained)}
 
 
 def _container(spec: Mapping[str, Any], artifact: str) -> dict[str, Any]:
@@ -58,18 +113,29 @@ def _container(spec: Mapping[str, Any], artifact: str) -> dict[str, Any]:
     )
 
 
+def _metadata(value: str) -> str:
+    """Return a value with the characters that CustomerMetadataProperties take; the ledger's row has it as it is."""
+    return re.sub(r"[^\w .:/=+@-]", " ", value)[:256] or " "
+
+
 def register(event: Mapping[str, Any]) -> dict[str, Any]:
     """Register the candidate of a run as a new version, pending; free the run's slot. Repeating it finds the same version.
 
-    Takes `{model, run, execution, at, correlation_id, spec, artifact, training_job, inputs_uri, trigger, judged}`.
+    Takes `{model, run, execution, at, correlation_id, spec, trained, inputs_uri, trigger, judged}`, where `trained` is
+    `{training_job, artifact}` and for a tuned run `tuning_job` and the winning `hyperparameters` (HP-05).
 
     Raises:
         NotFoundError: the artifact is missing.
     """
     model, run, judged = str(event["model"]), str(event["run"]), event["judged"]
-    artifact = s3.held(str(event["artifact"]))
+    trained = event["trained"]
+    artifact = s3.held(str(trained["artifact"]))
     if artifact is None:
-        raise NotFoundError(f"the run's artifact {event['artifact']} does not exist")
+        raise NotFoundError(f"the run's artifact {trained['artifact']} does not exist")
+    held = ledger.read(f"model/{model}", f"run#{run}") or {}
+    tuned = {"tuning_job": trained["tuning_job"]} if trained.get("tuning_job") else {}
+    parent = {"parent_version": held["parent_version"]} if "parent_version" in held else {}
+    winning = dict(trained.get("hyperparameters") or {})
     group = names.base(settings().stack, model)
     metrics = judged["metrics"]
     created = client("sagemaker").create_model_package(
@@ -77,7 +143,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
         ModelPackageDescription=f"Run {run}: {judged['why']}"[:1024],
         ModelApprovalStatus="PendingManualApproval",
         InferenceSpecification={
-            "Containers": [_container(event["spec"], event["artifact"])],
+            "Containers": [_container(event["spec"], trained["artifact"])],
             "SupportedContentTypes": ["text/csv"],
             "SupportedResponseMIMETypes": ["text/csv"],
             "SupportedRealtimeInferenceInstanceTypes": [event["spec"]["endpoint"]["instance_type"]],
@@ -89,9 +155,12 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
             "correlation_id": str(event["correlation_id"])[:256],
             "inputs": event["inputs_uri"],
             "sha256": artifact.sha256,
-            "training_job": event["training_job"],
+            "training_job": trained["training_job"],
             "trigger": event["trigger"]["TriggerReason"],
-        },
+            "mode": str(held.get("mode", "full")),
+        }
+        | {name: str(value) for name, value in (tuned | parent).items()}
+        | {f"hyperparameter.{name}": _metadata(value) for name, value in winning.items()},
         ClientToken=f"{group}-{run}",
     )  # fmt: skip
     arn = str(created["ModelPackageArn"])
@@ -99,15 +168,15 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
     row = {
         "version": version, "package_arn": arn, "run": run, "sha256": artifact.sha256, "metrics": metrics,
         "champion_metrics": judged["champion_metrics"], "tier": judged["tier"], "status": "PendingManualApproval",
-        "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": event["training_job"],
+        "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": trained["training_job"],
+        "artifact": trained["artifact"], "mode": held.get("mode", "full"),
         "baseline": inputs.baseline_uri(model, run), "test_features": f"{inputs.processed_uri(model, run)}/test/features.csv",
         "evaluation_uri": judged["evaluation_uri"], "at": event["at"], "correlation_id": event["correlation_id"],
-    }  # fmt: skip
+    } | tuned | parent | ({"hyperparameters": winning} if winning else {})  # fmt: skip
     ledger.put_once(f"model/{model}", f"candidate#{version:06d}", row)
     ledger.append(f"model/{model}", "candidate", event["at"], row, key=arn)
     ledger.change(f"model/{model}", f"run#{run}", put={"state": "registered", "version": version},
                   only_if="#state = :running", given={"running": "running"})  # fmt: skip
-    held = ledger.read(f"model/{model}", f"run#{run}") or {}
     runs.free(
         model, event["execution"], event["at"], judged=True, snapshot=str(held.get("snapshot", "")), registered=run,
         cost=runs.cost(event["spec"], run),

@@ -8,13 +8,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, tuning
+from linnet.decisions import names, training, tuning
 from linnet.errors import BusyError, NotFoundError
 from linnet.gateways.clients import client
 from linnet.gateways.removal import is_gone
 from linnet.settings import settings
 
-_LOOKS, _SECONDS = 10, 1.0
+_LOOKS, _SECONDS = 20, 0.5
 """How often, and how far apart, a job that was told to stop is looked at before the caller must come again."""
 
 
@@ -26,7 +26,11 @@ def of_run(model: str, run: str) -> list[tuple[str, str]]:
     stack = settings().stack
     transforms = [("transform_job", names.job(stack, model, run, who)) for who in ("candidate", "champion")]
     tuned = ("hyper_parameter_tuning_job", tuning.name(stack, run))
-    return [tuned, ("training_job", names.job(stack, model, run)), *transforms]
+    return [tuned, *(("training_job", name) for name in _training_names(model, run)), *transforms]
+
+
+def _training_names(model: str, run: str) -> list[str]:
+    return [names.job(settings().stack, model, run, purpose) for purpose in ("", training.ON_DEMAND)]
 
 
 def _described(kind: str, name: str) -> dict[str, Any] | None:
@@ -48,34 +52,33 @@ def stop(model: str, run: str) -> dict[str, str]:
     Raises:
         BusyError: a job is still stopping (SageMaker lets it save its work for 120 seconds); asking again is right.
     """
-    ended = {}
-    for kind, name in of_run(model, run):
-        found = _described(kind, name)
-        if found and found[f"{_title(kind)}Status"] == "InProgress":
+    mine = of_run(model, run)
+    for kind, name in mine:
+        if _status(kind, name) == "InProgress":
             try:
                 getattr(client("sagemaker"), f"stop_{kind}")(**{_title(kind) + "Name": name})
             except ClientError:
-                # It may have ended in the same moment; what else it is shows below.
-                found = _described(kind, name)
-                if found and found[f"{_title(kind)}Status"] == "InProgress":
+                if _status(kind, name) == "InProgress":  # else it has ended in the same moment
                     raise
-        for _ in range(_LOOKS):
-            found = _described(kind, name)
-            if not found or found[f"{_title(kind)}Status"] not in ("InProgress", "Stopping"):
-                break
+    for look in range(_LOOKS):
+        seen = {name: status for kind, name in mine if (status := _status(kind, name))}
+        still = {name: status for name, status in seen.items() if status in ("InProgress", "Stopping")}
+        if not still:
+            return seen
+        if look < _LOOKS - 1:
             time.sleep(_SECONDS)
-        if found:
-            status = str(found[f"{_title(kind)}Status"])
-            if status in ("InProgress", "Stopping"):
-                raise BusyError(f"{kind.replace('_', ' ')} {name} is {status}")
-            ended[name] = status
-    return ended
+    raise BusyError("not yet ended: " + ", ".join(f"{name} is {status}" for name, status in still.items()))
+
+
+def _status(kind: str, name: str) -> str:
+    found = _described(kind, name)
+    return str(found[f"{_title(kind)}Status"]) if found else ""
 
 
 def billed_instance_seconds(model: str, run: str) -> float:
     """Return what a run's training was billed: the billable seconds of its jobs, each for all of its instances."""
-    stack = settings().stack
-    jobs = [names.job(stack, model, run), *(str(j["TrainingJobName"]) for j in _of_tuning(tuning.name(stack, run)))]
+    tuned = _of_tuning(tuning.name(settings().stack, run))
+    jobs = [*_training_names(model, run), *(str(job["TrainingJobName"]) for job in tuned)]
     total = 0.0
     for name in jobs:
         job = _described("training_job", name)
@@ -87,13 +90,20 @@ def billed_instance_seconds(model: str, run: str) -> float:
 
 def _of_tuning(name: str) -> Iterator[dict[str, Any]]:
     """Yield the training jobs of a tuning job; none if it never began."""
-    pages = client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
-    try:
-        for page in pages.paginate(HyperParameterTuningJobName=name):
-            yield from page["TrainingJobSummaries"]
-    except ClientError as error:
-        if not is_gone(error):
+    token: dict[str, str] = {}
+    while True:
+        try:
+            page = client("sagemaker").list_training_jobs_for_hyper_parameter_tuning_job(
+                HyperParameterTuningJobName=name, MaxResults=100, **token
+            )
+        except ClientError as error:
+            if is_gone(error):
+                return
             raise
+        yield from page["TrainingJobSummaries"]
+        if not page.get("NextToken"):
+            return
+        token = {"NextToken": page["NextToken"]}
 
 
 def best(name: str, direction: str, limits: dict[str, float]) -> dict[str, Any]:

@@ -200,6 +200,12 @@ def told(subject: str, kind: str, key: str) -> bool:
     return read(f"{subject}#seen", f"{kind}#{key}") is not None
 
 
+def entry(subject: str, kind: str, key: str) -> dict[str, Any] | None:
+    """Return one entry of the history of `subject`, or None."""
+    seen = read(f"{subject}#seen", f"{kind}#{key}")
+    return read(f"{subject}#history", str(seen["entry"])) if seen else None
+
+
 def history(subject: str, *, newest_first: bool = True, limit: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield the entries of a subject's history."""
     return query(f"{subject}#history", newest_first=newest_first, limit=limit)

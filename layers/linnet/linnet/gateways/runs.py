@@ -8,9 +8,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import governor, names, signals
+from linnet.decisions import failures, governor, names, signals
 from linnet.events.signals import Signal
-from linnet.gateways import approvals, batches, ledger, notifications, s3, specs
+from linnet.gateways import approvals, batches, jobs, ledger, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -156,8 +156,9 @@ def _begin(
 
 
 def free(
-    model: str, execution: str, at: str, *, judged: bool, snapshot: str = "", registered: str = "", cost: float = 0
-) -> bool:
+    model: str, execution: str, at: str, *, judged: bool, snapshot: str = "", registered: str = "", cost: float = 0,
+    then_start: bool = True,
+) -> bool:  # fmt: skip
     """Give the slot back if this execution holds it, then start the next run if one waits.
 
     A judged run is remembered, so that nothing new starts nothing. The run that `registered` a candidate cools down.
@@ -168,29 +169,38 @@ def free(
         f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add={"turn": 1, "month_cost": cost},
         only_if="#owner = :me", given={"me": execution},
     )  # fmt: skip
-    start(model, at)  # also when freed before: a crash in between must not leave what waits to the reconciler
+    if then_start:
+        start(model, at)  # also when freed before: a crash in between must not leave what waits to the reconciler
     return freed is not None
 
 
 def close(
-    model: str, run: str, execution: str, at: str, outcome: str, why: str, *, correlation_id: str, proof: str = ""
+    model: str, run: str, execution: str, at: str, outcome: str, why: str, *, correlation_id: str, again: bool = False
 ) -> dict[str, Any]:
     """End a run: its row, one message, the history, the slot (NO-01). Repeating it changes nothing.
 
-    Outcomes: approved, rejected, refused, not better, below threshold, expired, failed, stopped.
+    Outcomes: approved, rejected, refused, not better, below threshold, expired, and those of failures.BROKEN. The reasons
+    of one that may end well later (failures.AGAIN, or `again`) wait once more, as often as the spec's `retries` allow.
+
+    Raises:
+        BusyError: a job of the broken run still stops; the slot stays taken until it has (F33).
     """
     row = ledger.read(f"model/{model}", f"run#{run}") or {}
-    if outcome in ("failed", "stopped"):
-        _stop_job(names.job(settings().stack, model, run))
-    judged = outcome not in ("failed", "stopped", "refused")
+    broken = outcome in failures.BROKEN
+    if broken:
+        jobs.stop(model, run)
+    judged = not broken and outcome != "refused"
     ledger.change(
         f"model/{model}", f"run#{run}", put={"state": outcome, "why": why, "ended": at},
         only_if="#state = :running OR #state = :registered", given={"running": "running", "registered": "registered"},
     )  # fmt: skip
-    if outcome in ("expired", "failed", "stopped"):  # nobody waits for the answer any more
+    if broken or outcome == "expired":  # nobody waits for the answer any more
         for question in approvals.waiting(model):
             if question.get("run") == run:
                 approvals.expire(question["decision_id"], at=at, why=why)
+    spec = (ledger.read(f"model/{model}", "spec") or {}).get("spec", {})
+    if spec and (again or outcome in failures.AGAIN) and _wait_again(model, run, spec["retraining"]["retries"]):
+        why = f"{why} It is tried again."
     entry = {
         "run": run,
         "outcome": outcome,
@@ -199,16 +209,19 @@ def close(
         "correlation_id": correlation_id,
     }
     if not ledger.told(f"model/{model}", "run-ended", run):
-        kind: notifications.Kind = "run-failed" if outcome in ("failed", "stopped", "refused") else "run-finished"
+        kind: notifications.Kind = "run-failed" if broken or outcome == "refused" else "run-finished"
         notifications.notify(
             kind,
             model=model,
             subject=f"{model}: run {run} ended: {outcome}",
             what=f"The run ended as {outcome}. {why}",
             why=json.dumps(row.get("trigger", {})),
-            proof=proof or f"s3://{settings().data_bucket}/results/{model}/{run}/",
+            proof=f"s3://{settings().data_bucket}/results/{model}/{run}/",
             next_step=_NEXT.get(outcome, 'Read the reason; start again by hand with {"model": "' + model + '"}.'),
             correlation_id=correlation_id,
+            execution=execution,
+            trigger_reason=(row.get("trigger") or {}).get("TriggerReason"),
+            performance=((ledger.entry(f"model/{model}", "judgement", run) or {}).get("detail")),
         )
     ledger.append(f"model/{model}", "run-ended", at, entry, key=run)
     if outcome == "rejected":  # what a person refused does not keep the next run waiting
@@ -219,26 +232,44 @@ def close(
             only_if="#cooled_by = :run",
             given={"run": run},
         )
-    spec = (ledger.read(f"model/{model}", "spec") or {}).get("spec", {})
-    free(
-        model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")), cost=cost(spec, run) if spec else 0
-    )
+    spent = cost(spec, run) if spec else 0
+    # What broke for want of something is tried by the reconciler, so that its pace is the pace of the retries.
+    free(model, execution, at, judged=judged, snapshot=str(row.get("snapshot", "")), cost=spent, then_start=not broken)
     return {"outcome": outcome, "why": why}
+
+
+def _wait_again(model: str, run: str, retries: int) -> bool:
+    """Let the reasons that a broken run answered wait for another; say whether any does. Repeating it changes nothing."""
+    kept = False
+    for row in ledger.query(f"model/{model}", "reason#"):
+        if row.get("run") != run:
+            continue
+        tries = int(row.get("tries", 0))
+        kept |= row["state"] == "waiting" or (
+            tries < retries
+            and ledger.change(
+                f"model/{model}", str(row["sk"]), put={"state": "waiting", "tries": tries + 1},
+                only_if="#state = :answered AND #run = :run", given={"answered": "answered", "run": run},
+            )
+            is not None
+        )  # fmt: skip
+    return kept
+
+
+def fail(
+    model: str, run: str, execution: str, at: str, failure: Mapping[str, Any], *, correlation_id: str
+) -> dict[str, Any]:
+    """End a run that a step broke, with the outcome that the step's error means; return `{outcome, error, why}`."""
+    ended = failures.ending(str(failure["Error"]), str(failure.get("Cause") or ""), str(failure.get("Code") or ""))
+    close(model, run, execution, at, ended.outcome, ended.why, correlation_id=correlation_id)
+    return {"outcome": ended.outcome, "error": ended.error, "why": ended.why}
 
 
 def cost(spec: Mapping[str, Any], run: str) -> float:
     """Return what a run's training was billed, by the price of the spec's budget; 0 without one."""
     if not spec["retraining"].get("budget"):
         return 0.0
-    try:
-        job = client("sagemaker").describe_training_job(TrainingJobName=names.job(settings().stack, spec["model"], run))
-    except ClientError as error:
-        if error_code(error) not in ("ValidationException", "ResourceNotFound"):
-            raise
-        return 0.0  # it never began
-    # SageMaker bills this time for every instance (DescribeTrainingJob, BillableTimeInSeconds).
-    billed = job.get("BillableTimeInSeconds", 0) * job["ResourceConfig"].get("InstanceCount", 1)
-    return governor.cost(spec, billed)
+    return governor.cost(spec, jobs.billed_instance_seconds(spec["model"], run))
 
 
 _SHOWN = 10
@@ -248,19 +279,13 @@ _NEXT = {
     "not better": "Nothing to do: the champion serves on.",
     "below threshold": "Look at evaluation.json; more or better data, or other hyperparameters.",
     "refused": "Mend the data that validation_report.json names and put it as a new batch.",
+    "stopped": "Somebody stopped it: nothing starts again by itself. Start it again by hand or wait for the next signal.",
+    "quota": "Ask for a higher service quota of this instance type, or choose another one in training.instance_type.",
+    "throttled": "Nothing to mend: the account called too often. Start it again by hand or wait for the next signal.",
+    "no capacity": "Choose another training.instance_type, or start it again by hand later.",
+    "spot exhausted": "Raise training.spot.max_wait_seconds, or let the job go on on demand: training.spot.then_on_demand.",
     "expired": "Nobody decided. Approve the package in the registry to release it after all.",
 }
-
-
-def _stop_job(job: str) -> None:
-    """Stop a run's training job and verify that it stops; a job that never began or has ended is fine (F33)."""
-    sagemaker = client("sagemaker")
-    try:
-        if sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress":
-            sagemaker.stop_training_job(TrainingJobName=job)
-    except ClientError as error:
-        if error_code(error) not in ("ValidationException", "ResourceNotFound"):
-            raise
 
 
 def reconcile(model: str, at: str) -> dict[str, Any]:
@@ -276,9 +301,9 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
                 raise
             status = "gone"
         if status != "RUNNING":
-            return close(  # freeing the slot starts what waits
-                model, str(slot["run"]), str(owner), at, "failed", f"its execution is {status} and left the slot taken",
-                correlation_id=str(owner),
+            close(
+                model, str(slot["run"]), str(owner), at, "failed", f"its execution is {status} and left the slot taken.",
+                correlation_id=str(owner), again=True,
             )  # fmt: skip
     return start(model, at, attempt=at[:16])
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import mmap
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +30,8 @@ LARGEST = 1e150
 _Kind = TypeVar("_Kind", bound=np.generic)
 _BATCH_ROWS = 65_536
 _BLOCK_BYTES = 8 * 1024 * 1024
+_CACHE_BYTES = 1024 * 1024
+"""What a core parses at a time without its cache running over, where no field can hold a line feed."""
 _NAME_LENGTH = 256
 _ROW = re.compile(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)")
 
@@ -68,21 +74,27 @@ class Numbers:
     @property
     def valid(self) -> NDArray[np.float64]:
         """The finite values alone, in row order."""
-        return self.values[~(self.nulls | self.invalid)]
+        wrong = self.nulls | self.invalid
+        return self.values[~wrong] if wrong.any() else self.values
 
 
 DEFAULT_LIMITS = Limits()
 
 
 def read_table(
-    sources: Sequence[Source], *, columns: Sequence[str] | None = None, limits: Limits = DEFAULT_LIMITS
+    sources: Sequence[Source],
+    *,
+    columns: Sequence[str] | None = None,
+    numeric: Collection[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of all files, in order, as batches with the same columns in the same order.
 
-    CSV columns come as strings, missing (`NULLS`) as null: use `numbers` and `texts`. Parquet columns come as int64,
-    float64 (NaN as null) or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names the columns of
-    CSV files that have no header; without it the first row is the header. Files may order their columns differently,
-    not have others.
+    CSV columns come as strings, missing (`NULLS`) as null: use `numbers` and `texts`. Those named in
+    `numeric` may come as float64 in batches in which each of them spells numbers only; that is faster. Parquet columns
+    come as int64, float64 (NaN as null) or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names
+    the columns of CSV files that have no header; without it the first row is the header. Files may order their columns
+    differently, not have others.
 
     Raises:
         DataError: bad UTF-8, NUL, ragged rows, duplicate or missing headers, other columns than the first file's,
@@ -96,7 +108,7 @@ def read_table(
         budget -= size
         if budget < 0:
             raise DataError(source.name, "size", size, f"at most {limits.bytes} bytes in all files together")
-        read = _read_csv(source, columns) if source.format == "csv" else _read_parquet(source, limits)
+        read = _read_csv(source, columns, numeric) if source.format == "csv" else _read_parquet(source, limits)
         for batch in read:
             found = batch.schema.names
             if names is None:
@@ -149,7 +161,89 @@ def _bytes_of(source: Source) -> bytes | mmap.mmap:
             return b""
 
 
-def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def _read_csv(source: Source, columns: Sequence[str] | None, numeric: Collection[str]) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    try:
+        for batch in _read_plain(source, columns, numeric):
+            rows += batch.num_rows
+            yield batch
+    except pa.ArrowInvalid:
+        pass
+    else:
+        if rows:
+            return
+    # Not plain, wrong or empty: the careful reader reads on from here, or says what is wrong and where.
+    for batch in _read_carefully(source, columns):
+        known = min(rows, batch.num_rows)
+        rows -= known
+        if known < batch.num_rows or not known:
+            yield batch.slice(known)
+
+
+def _read_plain(source: Source, columns: Sequence[str] | None, numeric: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file without a quote, in which every line feed ends a row, so that all cores can read it.
+
+    Raises:
+        pa.ArrowInvalid: what comes next is not plain or not a table; it says nothing of use.
+    """
+    ahead: deque[Future[list[pa.RecordBatch]]] = deque()
+    content = source.content
+    with (
+        io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
+        ThreadPoolExecutor(pa.cpu_count()) as pool,
+    ):
+        names = list(columns) if columns is not None else _header(source.name, _plain(file.readline(_BLOCK_BYTES)))
+        for piece in _pieces(file):
+            ahead.append(pool.submit(_parse, piece, names, numeric))
+            if len(ahead) > pa.cpu_count():
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _plain(piece: bytes) -> bytes:
+    if b'"' in piece or b"\0" in piece or not piece.strip():
+        raise pa.ArrowInvalid("quotes, NUL or nothing")
+    return piece
+
+
+def _pieces(file: IO[bytes]) -> Iterator[memoryview]:
+    """Yield the rest of a plain file, cut between rows."""
+    while piece := file.read(_BLOCK_BYTES):
+        end = len(piece)
+        if end == _BLOCK_BYTES:
+            end = piece.rfind(b"\n") + 1
+            file.seek(end - len(piece), io.SEEK_CUR)
+        if not end or _plain(piece).startswith(codecs.BOM_UTF8):  # Arrow would drop that mark
+            raise pa.ArrowInvalid("a row without end, or a mark that may only start a file")
+        yield memoryview(piece)[:end]
+
+
+def _parse(piece: memoryview, names: list[str], numeric: Collection[str]) -> list[pa.RecordBatch]:
+    try:
+        table = pacsv.read_csv(
+            pa.py_buffer(piece),
+            read_options=pacsv.ReadOptions(column_names=names, block_size=_CACHE_BYTES, use_threads=False),
+            parse_options=pacsv.ParseOptions(quote_char=False),
+            convert_options=_conversion(names, numeric),
+        )
+    except pa.ArrowInvalid:
+        if not numeric:
+            raise
+        return _parse(piece, names, ())
+    batches: list[pa.RecordBatch] = table.combine_chunks().to_batches()
+    return batches
+
+
+def _conversion(names: Sequence[str], numeric: Collection[str] = ()) -> pacsv.ConvertOptions:
+    return pacsv.ConvertOptions(
+        column_types={name: pa.float64() if name in numeric else pa.string() for name in names},
+        strings_can_be_null=True,
+        null_values=list(NULLS),
+    )
+
+
+def _read_carefully(source: Source, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     content = _bytes_of(source)
     nul = content.find(b"\0")
     if nul >= 0:
@@ -161,8 +255,9 @@ def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.Reco
         if columns is None:
             raise DataError(source.name, "header", "", "a first row that names the columns")
         return
-    names = list(columns) if columns is not None else _header(source.name, content)
-    if columns is None and content.find(b"\n") < 0:
+    end = content.find(b"\n")
+    names = list(columns) if columns is not None else _header(source.name, content[: end if end >= 0 else len(content)])
+    if columns is None and end < 0:
         content = bytes(content) + b"\n"  # a header alone, its line not ended
     try:
         reader = pacsv.open_csv(
@@ -175,9 +270,7 @@ def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.Reco
                 skip_rows_after_names=0 if columns is not None else 1,
             ),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=list(NULLS)
-            ),
+            convert_options=_conversion(names),
         )
         empty = True
         for batch in reader:
@@ -189,10 +282,9 @@ def _read_csv(source: Source, columns: Sequence[str] | None) -> Iterator[pa.Reco
         raise _csv_error(source.name, str(error)) from None
 
 
-def _header(file: str, content: bytes | mmap.mmap) -> list[str]:
-    end = content.find(b"\n")
+def _header(file: str, line: bytes) -> list[str]:
     try:
-        first = bytes(content[: end if end >= 0 else len(content)]).decode("utf-8-sig").rstrip("\r")
+        first = line.decode("utf-8-sig").rstrip("\r\n")
         return next(csv.reader([first], strict=True), [""])
     except UnicodeDecodeError as error:
         raise DataError(file, f"header, byte {error.start}", "not UTF-8", "text in UTF-8") from None
@@ -233,9 +325,11 @@ def _read_parquet(source: Source, limits: Limits) -> Iterator[pa.RecordBatch]:
         empty = True
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             empty = False
-            yield _plain(batch)
+            yield _plain_batch(batch)
         if empty:
-            yield _plain(pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], names=schema.names))
+            yield _plain_batch(
+                pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], names=schema.names)
+            )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(source.name, "", str(error)[:80], "a Parquet file") from None
 
@@ -257,7 +351,7 @@ def _flat(kind: pa.DataType) -> bool:
     return any(getattr(pa.types, f"is_{check}")(kind) for check in checks)
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([_plain_column(column) for column in batch.columns], names=batch.schema.names)
 
 
@@ -266,7 +360,8 @@ def _plain_column(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
         floats = column.cast(pa.float64(), safe=False)
         # pandas writes a missing number as NaN.
-        return pc.if_else(pc.is_nan(floats), pa.scalar(None, pa.float64()), floats)
+        nan = pc.is_nan(floats)
+        return pc.if_else(nan, pa.scalar(None, pa.float64()), floats) if pc.any(nan).as_py() else floats
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.int64())
     if pa.types.is_dictionary(kind):
@@ -290,11 +385,11 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> Numbers:
     """Return a column of `read_table` as float64; a text that spells no number is `invalid`."""
     if is_text(column):
         nulls = _numpy(column.is_null(), np.bool_)
-        values, invalid = _parsed(texts(column), nulls)
+        values, invalid = _parsed(column, nulls)
     else:
         values = _numpy(column, np.float64)
-        nulls = np.isnan(values)
-        invalid = np.abs(values) > LARGEST
+        nulls = _numpy(column.is_null(), np.bool_) if column.null_count else np.zeros(len(column), dtype=bool)
+        invalid = ~nulls & ~(np.abs(values) <= LARGEST)
     if invalid.any():
         values = np.where(invalid, np.nan, values)
     return Numbers(values, nulls, invalid)
@@ -310,9 +405,9 @@ def _parsed(
     column: pa.Array | pa.ChunkedArray, nulls: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     try:
-        parsed = column.cast(pa.float64())
+        parsed = texts(column).cast(pa.float64())
     except pa.ArrowInvalid:
-        trimmed = pc.utf8_trim(column, " \t\r\n\v\f")
+        trimmed = pc.utf8_trim(texts(column), " \t\r\n\v\f")
         spelled = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$")
         parsed = pc.if_else(spelled, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
     values = _numpy(parsed, np.float64)

@@ -1,0 +1,112 @@
+"""One suite for three real clients at the stack's one address: boto3, the AWS CLI and the SageMaker SDK v3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local.stack import Stack
+from tests.clients.conftest import ACCOUNT, CLIENTS, IMAGE, STACK
+
+Told = Callable[[str], dict[str, Any]]
+every_client = pytest.mark.parametrize("client", CLIENTS)
+
+
+@pytest.mark.parametrize("client", ["boto3", "awscli"])
+def test_every_service_of_linnet_answers_a_client_at_the_one_address(stack: Stack, told: Told, client: str) -> None:
+    facts = told(client)["neighbours"]
+    assert facts["account"] == ACCOUNT
+    assert facts["read back"]
+    assert facts["keys"] == ["code/sourcedir.tar.gz", "train/rows.csv"]
+    assert facts["ledger"] == ["ACTIVE", ["pk", "sk"]]
+    machines = ["intake", "monitor", "offboard", "onboard", "release", "retrain", "rollback"]
+    assert facts["machines"] == [f"{STACK}-{machine}" for machine in machines]
+    assert facts["functions"] > 20
+    assert facts["answer"] == {"windows": []}
+    assert f"{STACK}-dead-letters" in facts["alarms"]
+    assert f"/linnet/{STACK}" in facts["log groups"]
+    assert facts["stack"] == "CREATE_COMPLETE"
+    assert facts["outputs"] == stack.outputs(STACK)
+    assert facts["delivered"] == ["by rule", "by topic"]
+
+
+@pytest.mark.parametrize("client", ["boto3", "awscli"])
+def test_an_unknown_name_is_refused_with_each_services_own_code(told: Told, client: str) -> None:
+    assert told(client)["neighbours"]["unknown names"] == {
+        "dynamodb": "ResourceNotFoundException",
+        "s3": "NoSuchBucket",
+        "lambda": "ResourceNotFoundException",
+        "stepfunctions": "StateMachineDoesNotExist",
+        "sqs": "AWS.SimpleQueueService.NonExistentQueue",
+        "events": "ResourceNotFoundException",
+    }
+
+
+def test_the_sdks_session_uses_its_default_bucket_and_knows_the_image(told: Told) -> None:
+    facts = told("sagemaker")["neighbours"]
+    assert facts == {"read back": True, "keys": ["code/sourcedir.tar.gz", "train/rows.csv"], "image": IMAGE}
+
+
+@every_client
+def test_a_job_in_script_mode_trains_and_is_described_and_listed(told: Told, client: str) -> None:
+    facts = told(client)["training"]
+    assert facts["metrics"].pop("accuracy") > 0.9
+    assert facts == {
+        "status": "Completed",
+        "artifacts": f"s3://of-{client}/models/{client}-job/output/model.tar.gz",
+        "metrics": {},
+        "steps": ["Starting", "Downloading", "Training", "Uploading", "Completed"],
+        "listed": [f"{client}-job"],
+        "tags": {"client": client},
+    }
+
+
+@every_client
+def test_a_model_is_registered_and_approved(told: Told, client: str) -> None:
+    arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/{client}-group/1"
+    assert told(client)["registry"] == {
+        "arn": arn,
+        "version": 1,
+        "approval": ["PendingManualApproval", "Approved", "good"],
+        "listed": [arn],
+    }
+
+
+@every_client
+def test_an_endpoint_serves_the_registered_model_and_follows_its_weights(told: Told, client: str) -> None:
+    facts = told(client)["endpoint"]
+    answers = [(variant, [float(line) for line in body.split()]) for variant, body in facts.pop("answers")]
+    assert answers == [("blue", [1.0, 0.0]), ("green", [1.0, 0.0])]
+    assert facts == {
+        "begun": "Creating",
+        "weights": {"blue": 0.0, "green": 1.0},
+        "listed": [f"{client}-endpoint"],
+        "afterwards": ["ValidationException", "ValidationException"],
+    }
+
+
+@every_client
+def test_what_is_wrong_is_refused_with_the_code_that_aws_gives(told: Told, client: str) -> None:
+    assert told(client)["errors"] == {
+        "wrong value": "ValidationException",
+        "taken name": "ResourceInUse",
+        "taken group": "ValidationException",
+        "unknown training job": "ValidationException",
+        "unknown model": "ValidationException",
+        "unknown package group": "ValidationException",
+        "unknown endpoint config": "ValidationException",
+        "unknown endpoint": "ValidationException",
+        "unknown tuning job": "ResourceNotFound",
+        "invoked nobody": "ValidationError",
+        "not emulated": "NotEmulatedException",
+    }
+
+
+def test_the_sdks_model_trainer_runs_its_own_entry_point(told: Told) -> None:
+    facts = told("sagemaker")["trainer"]
+    if not facts:
+        pytest.skip("no mount namespace is allowed on this machine, and ModelTrainer's script names /opt/ml")
+    assert facts["status"] == "Completed"
+    assert facts["artifacts"].startswith("s3://of-sagemaker/models/sagemaker-trainer-")
