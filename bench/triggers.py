@@ -12,7 +12,7 @@ from bench.world import World, request
 from models import batches
 from models.flights import data as flights
 
-SHAPES = ((30, 30, 40), (30, 30, 40), (1, 1, 1), (1, 1, 1), (1, 1, 1))
+SHAPES = ((30, 30, 40), (30, 30, 40), (1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1))
 """Batches, alarms and requests of each round; few of them start more than one run before the first has the slot."""
 ROWS = 500
 _WAIT = 300
@@ -75,7 +75,7 @@ def _round(world: World, model: str, shape: tuple[int, int, int]) -> dict[str, A
     began_at = time.time()
     events = [request(model, f"{model}-{n}") for n in range(requests)]
     now = datetime.now(UTC)
-    events += [_alarm(model, now - timedelta(minutes=n)) for n in range(alarms)]
+    events += [_alarm(model, now - timedelta(minutes=n + 1)) for n in range(alarms)]
     together, errors = threading.Barrier(count), []
 
     def invoke(event: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from linnet.gateways import inputs, s3
 from linnet.handling import task
+from linnet.monitoring.capture import labelled, read_capture
 from linnet.monitoring.files import CONSTRAINTS, STATISTICS, statistics_json, suggest_constraints
 from linnet.monitoring.profile import profile
 from linnet.monitoring.split import Prepared, prepare
@@ -27,7 +28,16 @@ def write(model: str, run: str, spec: dict[str, Any], inputs_uri: str) -> dict[s
     budget = data["maximum_bytes"]
     older = [o for b in found if not b["newest"] for o in b["objects"]]
     newest = [o for b in found if b["newest"] for o in b["objects"]]
-    with tempfile.TemporaryDirectory() as made, inputs.files(older, budget) as old, inputs.files(newest, budget) as new:
+    live = inputs.labelled(inputs_uri)
+    with (
+        tempfile.TemporaryDirectory() as made,
+        inputs.files(older, budget) as old,
+        inputs.files(newest, budget) as new,
+        inputs.files(live["capture"], budget) as asked,
+        inputs.files(live["truth"], budget) as truth,
+    ):
+        capture = read_capture((path.read_bytes() for _, path in asked), list(data["features"]))
+        known = labelled(capture, (p.read_bytes() for _, p in truth), label=data["label"], entity=data["entity"])
         prepared = prepare(
             [Source(name, path, data["format"]) for name, path in old],
             [Source(name, path, data["format"]) for name, path in new],
@@ -35,6 +45,7 @@ def write(model: str, run: str, spec: dict[str, Any], inputs_uri: str) -> dict[s
             Path(made),
             algorithm=spec["training"]["algorithm"],
             limits=Limits(bytes=budget),
+            labelled=known if known.num_rows else None,
         )
         baseline = _baseline(model, run, spec, prepared)
         folder = inputs.processed_uri(model, run)

@@ -556,6 +556,50 @@ def test_nothing_new_since_the_last_judged_run_does_not_start_and_says_so(batche
     assert "owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})
 
 
+def put_labelled_requests(world: World, name: str, count: int) -> None:
+    """Let the endpoint have captured requests, and their truth have come in."""
+    asked = flights.requests(season="winter")[:count]
+    folder = datetime.now(UTC).strftime("%Y/%m/%d/%H")
+    capture = [
+        {"captureData": {"endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": row, "encoding": "CSV"},
+                         "endpointOutput": {"observedContentType": "text/csv", "mode": "OUTPUT", "data": "0.5",
+                                            "encoding": "CSV"}},
+         "eventMetadata": {"eventId": f"{name}-{n}", "inferenceTime": "2026-11-21T01:00:00Z"}, "eventVersion": "0"}
+        for n, row in enumerate(asked)
+    ]  # fmt: skip
+    truth = [
+        {"groundTruthData": {"data": str(n % 2), "encoding": "CSV"}, "eventMetadata": {"eventId": f"{name}-{n}"},
+         "eventVersion": "0"}
+        for n in range(len(asked))
+    ]  # fmt: skip
+    place = f"linnet-{MODEL}-v1-f1/linnet-{MODEL}/blue"
+    world.put(f"data-capture/{place}/{folder}/{name}.jsonl", "\n".join(json.dumps(line) for line in capture))
+    world.put(f"ground-truth/linnet-{MODEL}/{folder}/{name}.jsonl", "\n".join(json.dumps(line) for line in truth))
+    # Another model's name begins with this one's.
+    other = f"data-capture/linnet-{MODEL}-v2-v1-f1/linnet-{MODEL}-v2/blue/{folder}/{name}.jsonl"
+    world.put(other, "\n".join(json.dumps(line) for line in capture))
+
+
+def test_a_run_trains_on_labelled_capture_of_exact_versions_and_new_labels_are_something_new(batched: World) -> None:
+    onboard(MODEL, cooldown_seconds=0)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    put_labelled_requests(batched, "first", 40)
+    taken = take("e1", now)
+    (document,) = batched.documents(f"results/{MODEL}/{taken['run']}/").values()
+    for kind in ("truth", "capture"):
+        (listed,) = document["labelled"][kind]
+        assert listed["version"]
+    given_ = {"model": MODEL, "run": taken["run"], "spec": taken["spec"], "inputs_uri": taken["inputs_uri"], "at": now,
+              "correlation_id": "c"}  # fmt: skip
+    prepared = handler("prepare_data")(given_, CONTEXT)
+    assert prepared["rows"]["labelled"] == 40
+    close(taken, "e1", "not better", now)
+
+    assert "nothing is new" in take("e2", now)["why"]
+    put_labelled_requests(batched, "second", 10)
+    assert take("e3", now)["proceed"]
+
+
 def test_the_daily_limit_holds_and_ends_with_the_day(batched: World) -> None:
     onboard(MODEL, cooldown_seconds=0, daily_limit=1)
     close(take("e1"), "e1", "failed")

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from linnet.decisions.monitoring import hour_of
 from linnet.monitoring import capture as module
-from linnet.monitoring.capture import Capture, hour_of, hours, join, read_capture
+from linnet.monitoring.capture import Capture, hours, join, labelled, read_capture
 
 SEED = (
     '{"captureData":{"endpointInput":{"observedContentType":"text/csv","mode":"INPUT","data":"35,50000,2",'
@@ -275,3 +276,15 @@ def test_mo_05_an_empty_join_is_seen_as_one() -> None:
 def test_mo_05_labels_in_json_are_read() -> None:
     captured = read_capture([line("1,2,3", event="e1")], NAMES)
     assert join(captured, [truth("e1", "[1]", "JSON")]).labels.tolist() == [1]
+
+
+def test_captured_rows_with_their_truth_are_a_table_to_train_on() -> None:
+    captured = read_capture([line("1,2,3", event="x") + line("4,5,6", event="y") + line("7,8,9", event="z")], NAMES)
+    truth = [
+        json.dumps({"groundTruthData": {"data": value, "encoding": "CSV"}, "eventMetadata": {"eventId": name}}).encode()
+        for name, value in (("x", "0"), ("z", "1"), ("z", "0"), ("nobody", "1"))
+    ]
+    found = labelled(captured, [b"\n".join(truth)], label="y", entity="id")
+
+    assert found.to_pydict() == {"a": ["1", "7"], "b": ["2", "8"], "c": ["3", "9"], "y": ["0", "0"], "id": ["x", "z"]}
+    assert labelled(captured, [], label="y", entity="a").num_rows == 0

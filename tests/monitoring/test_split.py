@@ -204,3 +204,25 @@ def test_the_training_file_reads_back_as_the_baseline(tmp_path: Path) -> None:
 def test_a_malformed_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.csv"):
         prepare([], [Source("b.csv", b"id,x,z,y\n1\n")], DATA, tmp_path, algorithm="xgboost")
+
+
+def test_labelled_requests_are_trained_on_never_judged_and_broken_ones_are_left_out(tmp_path: Path) -> None:
+    names = [f"live{i}" for i in range(200)]
+    x = ["1.5"] * 199 + ["not a number"]
+    live = pa.RecordBatch.from_pydict({"id": names, "x": x, "z": ["2"] * 200, "y": ["1"] * 200})
+    without = prepare([], [batch(0, 400)], DATA, tmp_path / "a", algorithm="xgboost")
+    found = prepare([], [batch(0, 400)], DATA, tmp_path / "b", algorithm="xgboost", labelled=live)
+
+    assert found.rows["labelled"] == 199
+    assert read(found.test_features) == read(without.test_features)
+    held_out = sum(side(name, holdout=0.2, validation=0.1) == "test" for name in names[:199])
+    more = {name: found.rows[name] - without.rows[name] for name in ("train", "validation", "held_out_older", "test")}
+    assert more["held_out_older"] == held_out  # an entity on the other side of the holdout is not trained on
+    assert more["train"] + more["validation"] == 199 - held_out
+    assert more["test"] == 0
+
+
+def test_labelled_requests_with_other_columns_are_none(tmp_path: Path) -> None:
+    live = pa.RecordBatch.from_pydict({"id": ["a"], "x": ["1"], "y": ["1"]})
+
+    assert prepare([], [batch(0, 400)], DATA, tmp_path, algorithm="xgboost", labelled=live).rows["labelled"] == 0

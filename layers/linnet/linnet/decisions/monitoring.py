@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -14,6 +15,7 @@ DRIFT = "feature_baseline_drift_"
 WORST = "feature_baseline_drift_max"
 SILENT = "windows_without_data"
 _SHOWN_FEATURES = 10
+_HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 _DAY_MINUTES = 24 * 60
 _LOOK_BACK = 2
 
@@ -119,3 +121,12 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
         "next_step": "Some drift is expected. Sustained drift starts a run by itself where the spec lets it; to start "
         "one now, send Retraining Requested on Linnet's bus.",
     }
+
+
+def hour_of(key: str) -> datetime | None:
+    """Return the UTC hour of the folder a capture file lies in (`.../yyyy/mm/dd/hh/<file>`), else None (DC-03)."""
+    match = _HOUR.search(key)
+    try:
+        return datetime(*(int(part) for part in match.groups()), tzinfo=UTC) if match else None  # type: ignore[arg-type,misc]
+    except ValueError:
+        return None

@@ -59,6 +59,8 @@ class Data(Part):
     features: dict[COLUMN, Literal["number", "category"]] = Field(min_length=1, max_length=500)
     window_batches: int = Field(default=12, ge=1, le=100)
     """A run trains on this many of the newest accepted batches."""
+    labelled_capture_days: int = Field(default=30, ge=0, le=365)
+    """A run also trains on captured requests of so many days whose ground truth has come in; 0 for none."""
     holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     validation: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
     quiet_seconds: int = Field(default=300, ge=10, le=3600)

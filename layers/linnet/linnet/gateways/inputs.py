@@ -22,6 +22,12 @@ def read(inputs_uri: str) -> list[dict[str, Any]]:
     return list(json.loads(s3.read(inputs_uri, limit=_LIST_BYTES))["batches"])
 
 
+def labelled(inputs_uri: str) -> dict[str, list[dict[str, Any]]]:
+    """Return a run's objects of capture and ground truth."""
+    found = json.loads(s3.read(inputs_uri, limit=_LIST_BYTES)).get("labelled") or {}
+    return {"capture": found.get("capture", []), "truth": found.get("truth", [])}
+
+
 @contextlib.contextmanager
 def files(objects: Sequence[Mapping[str, Any]], limit: int) -> Iterator[list[tuple[str, Path]]]:
     """Download exactly the listed versions for the time of a `with`; yield name and path of each.

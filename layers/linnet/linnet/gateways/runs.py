@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import failures, governor, names, signals
 from linnet.events.signals import Signal
-from linnet.gateways import approvals, batches, jobs, ledger, notifications, s3, specs
+from linnet.gateways import approvals, batches, jobs, labelled, ledger, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -86,7 +86,10 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
             if r["state"] in ("waiting", "asking") or r.get("run") == run
         ]
     found = batches.for_run(model, spec["data"]["window_batches"])
-    snapshot = names.digest([b["digest"] for b in found], spec["data"], spec["training"], spec["evaluation"])
+    live = labelled.for_run(model, spec["data"].get("labelled_capture_days", 0), at)
+    snapshot = names.digest(
+        [b["digest"] for b in found], live["truth"], spec["data"], spec["training"], spec["evaluation"]
+    )
     _answer(model, reasons, run)
     why = "there is no accepted data yet" if not found else ""
     if not why and snapshot == held.get("judged"):
@@ -95,8 +98,9 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
         free(model, execution, at, judged=False)
         return _nothing(model, run, why, correlation_id)
     return _begin(
-        model, spec, run, execution, at, reasons, found=found, snapshot=snapshot, correlation_id=correlation_id
-    )
+        model, spec, run, execution, at, reasons, found=found, live=live, snapshot=snapshot,
+        correlation_id=correlation_id,
+    )  # fmt: skip
 
 
 def _claim(model: str, execution: str, run: str, at: str, held: Mapping[str, Any]) -> bool:
@@ -133,9 +137,9 @@ def _nothing(model: str, run: str, why: str, correlation_id: str) -> dict[str, A
 
 def _begin(
     model: str, spec: dict[str, Any], run: str, execution: str, at: str, reasons: list[Signal], *,
-    found: list[dict[str, Any]], snapshot: str, correlation_id: str,
+    found: list[dict[str, Any]], live: Mapping[str, Any], snapshot: str, correlation_id: str,
 ) -> dict[str, Any]:  # fmt: skip
-    inputs = {"batches": [b | {"newest": b is found[-1]} for b in found], "snapshot": snapshot}
+    inputs = {"batches": [b | {"newest": b is found[-1]} for b in found], "labelled": live, "snapshot": snapshot}
     uri = f"s3://{settings().data_bucket}/results/{model}/{run}/inputs.json"
     s3.put(uri, json.dumps(inputs).encode())
     champion = ledger.read(f"model/{model}", "champion")

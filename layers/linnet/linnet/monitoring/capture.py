@@ -10,7 +10,6 @@ import base64
 import binascii
 import csv
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ Floats = NDArray[np.float64]
 _BAD = (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error)
 _LONGEST_LINE = 32 * 1024 * 1024
 _BLOCK_BYTES = 16 * 1024 * 1024
-_HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 _SIDE = pa.struct([("data", pa.string()), ("encoding", pa.string())])
 _META = pa.struct([("eventId", pa.string()), ("inferenceId", pa.string()), ("inferenceTime", pa.string())])
 _SCHEMA = pa.schema(
@@ -108,15 +106,6 @@ def read_capture(
         sum(widths.values()) - table.num_rows,
         outside,
     )
-
-
-def hour_of(key: str) -> datetime | None:
-    """Return the UTC hour of the folder a capture file lies in (`.../yyyy/mm/dd/hh/<file>`), else None (DC-03)."""
-    match = _HOUR.search(key)
-    try:
-        return datetime(*(int(part) for part in match.groups()), tzinfo=UTC) if match else None  # type: ignore[arg-type,misc]
-    except ValueError:
-        return None
 
 
 def hours(start: datetime, end: datetime) -> list[str]:
@@ -385,6 +374,35 @@ def join(capture: Capture, truth_files: Iterable[bytes]) -> Joined:
 
     A label that came twice counts once, the last one. A request of several rows needs as many labels, one a line.
     """
+    found, bad = _truth(capture, truth_files)
+    labels = numbers(pa.array(found, pa.string())).values
+    labelled = np.isfinite(labels)
+    usable = labelled & np.isfinite(capture.predictions)
+    return Joined(
+        labels[usable],
+        capture.predictions[usable],
+        int((~labelled).sum()),
+        int((labelled & ~usable).sum()),
+        bad,
+    )
+
+
+def labelled(capture: Capture, truth_files: Iterable[bytes], *, label: str, entity: str) -> pa.RecordBatch:
+    """Return the captured rows whose truth is known, as a table to train on: features, `label` and `entity`, all text.
+
+    The entity is the inference id, unless it is a feature: who wants a row on the right side of the holdout sends the
+    entity's id along. Rows join their labels as in `join`.
+    """
+    found, _ = _truth(capture, truth_files)
+    columns = {name: capture.features.column(name).combine_chunks() for name in capture.features.column_names}
+    columns[label] = pa.array(found, pa.string())
+    columns.setdefault(entity, pa.array(capture.ids, pa.string()))
+    table = pa.RecordBatch.from_pydict(columns)
+    return table.filter(table.column(label).is_valid())
+
+
+def _truth(capture: Capture, truth_files: Iterable[bytes]) -> tuple[list[str | None], int]:
+    """Return each captured row's label as text, None where there is none, and how many lines could not be read."""
     truth: dict[str, list[str | None]] = {}
     bad = 0
     for file in truth_files:
@@ -403,14 +421,4 @@ def join(capture: Capture, truth_files: Iterable[bytes]) -> Joined:
     placed = list(zip(capture.ids, capture.places.tolist(), strict=True))
     for name, place in placed:
         rows_of[name] = max(rows_of.get(name, 0), place + 1)
-    found = [truth[name][place] if len(truth.get(name, ())) == rows_of[name] else None for name, place in placed]
-    labels = numbers(pa.array(found, pa.string())).values
-    labelled = np.isfinite(labels)
-    usable = labelled & np.isfinite(capture.predictions)
-    return Joined(
-        labels[usable],
-        capture.predictions[usable],
-        int((~labelled).sum()),
-        int((labelled & ~usable).sum()),
-        bad,
-    )
+    return [truth[name][place] if len(truth.get(name, ())) == rows_of[name] else None for name, place in placed], bad

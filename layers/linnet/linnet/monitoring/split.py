@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +43,8 @@ class Prepared:
     columns: tuple[str, ...]
     """The columns of `train`: the label, then the features as the spec orders them."""
     rows: Mapping[str, int]
-    """train, validation, test; held_out_older (older batches' part of the holdout), dropped (no label or no entity)."""
+    """train, validation, test; held_out_older (older batches' and capture's part of the holdout), dropped (no label or no
+    entity), and labelled: how many of all come from labelled capture."""
 
 
 def position(entity: str) -> float:
@@ -64,13 +66,15 @@ def prepare(
     *,
     algorithm: Literal["xgboost", "script"],
     limits: Limits = DEFAULT_LIMITS,
+    labelled: pa.RecordBatch | None = None,
 ) -> Prepared:
     """Write a run's files into the folder `into`, from batches that passed validation.
 
     `data` is a spec's `data` section as plain JSON: label, entity, features, holdout, validation. For `xgboost` the
     files are numbers, label first, no header, no index, a missing value an empty field (DV-04); for `script` train and
     validation have a header and categories stay text. The test features never have a header: they are what an endpoint
-    receives.
+    receives. `labelled` are captured requests whose truth is known: they are trained on like an older batch; those that
+    hold no number where one belongs are left out.
 
     Raises:
         DataError: a file cannot be read or lacks a column.
@@ -82,7 +86,7 @@ def prepare(
     if algorithm == "xgboost" and categories:
         raise BadInputError(f"features.{categories[0]}", "category", "numbers: built-in XGBoost takes no categories")
     columns = (label, *features)
-    rows = dict.fromkeys(("train", "validation", "test", "held_out_older", "dropped"), 0)
+    rows = dict.fromkeys(("train", "validation", "test", "held_out_older", "dropped", "labelled"), 0)
     into.mkdir(parents=True, exist_ok=True)
     paths = {name: into / f"{name}.csv" for name in ("train", "validation", "test_features", "test_labels")}
     kinds = {label: "number", **features}
@@ -94,9 +98,13 @@ def prepare(
             if algorithm == "script" and not name.startswith("test"):
                 file.write((",".join(columns) + "\n").encode())
             files[name] = stack.enter_context(pacsv.CSVWriter(file, _part(schema, name), write_options=_WITHOUT_HEADER))
+        asked = [] if labelled is None else [_usable(labelled, schema)]
+        rows["labelled"] = sum(batch.num_rows for batch in asked)
         # File by file: batches may differ in columns that nobody asks for.
-        for source, is_newest in (*((one, False) for one in older), *((one, True) for one in newest)):
-            for batch in read_table([source], limits=limits):
+        earlier = chain(asked, (batch for one in older for batch in read_table([one], limits=limits)))
+        latest = (batch for one in newest for batch in read_table([one], limits=limits))
+        for batches, is_newest in ((earlier, False), (latest, True)):
+            for batch in batches:
                 table, places, dropped = _readable(batch, schema, entity)
                 rows["dropped"] += dropped
                 for name, part in _deal(table, places, data, newest=is_newest):
@@ -123,6 +131,19 @@ def _deal(
     }
     for name, mask in masks.items():
         yield name, table.filter(pa.array(mask))
+
+
+def _usable(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the requests that read as the features do; none where callers asked with other columns."""
+    if missing := [name for name in schema.names if name not in batch.schema.names]:
+        batch = batch.slice(0, 0)
+        for name in missing:
+            batch = batch.append_column(name, pa.array([], pa.string()))
+    keep = np.ones(batch.num_rows, dtype=bool)
+    for field in schema:
+        if not pa.types.is_string(field.type):
+            keep &= ~numbers(batch.column(field.name)).invalid
+    return batch.filter(pa.array(keep))
 
 
 def _write(files: Mapping[str, pacsv.CSVWriter], name: str, part: pa.RecordBatch) -> None:
