@@ -321,6 +321,24 @@ def test_tg_06_an_execution_by_hand_counts_as_a_manual_signal(batched: World) ->
     assert take("by-hand")["trigger"]["TriggerReason"] == "Manual"
 
 
+def test_an_execution_whose_reasons_another_one_answered_invents_none_of_its_own(batched: World) -> None:
+    wakes("on_signal.drift")
+    started = {e["name"]: e["input"] for e in batched.started("retrain")}
+    assert len(started) == 2  # the second was started for both reasons before anybody took the slot
+    answers = [
+        handler("take_slot")({"execution": name, "at": "2026-11-21T02:00:00Z", **given_}, CONTEXT)
+        for name, given_ in started.items()
+    ]
+
+    assert [a["proceed"] for a in answers] == [True, False]
+    close(answers[0], next(iter(started)), "not better")
+    again = handler("take_slot")(
+        {"execution": list(started)[1], "at": "2026-11-21T03:00:00Z", **list(started.values())[1]}, CONTEXT
+    )
+    assert "another run answered" in again["why"]
+    assert {r["signal"]["kind"] for r in reasons()} == {"data", "drift"}
+
+
 def test_eb_05_merged_reasons_show_the_gravest_and_none_is_lost(batched: World) -> None:
     wakes("on_signal.drift", "on_signal.schedule")
     taken = take("e1")

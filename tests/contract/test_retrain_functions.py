@@ -134,9 +134,11 @@ def test_dv_04_f26_training_files_have_the_label_first_no_header_and_no_entity_o
 
     assert {line.split(",")[0] for line in train} == {"0", "1"}
     assert {len(line.split(",")) for line in train} == {1 + len(taken["spec"]["data"]["features"])}
-    assert len(test) == len(labels) == found["rows"]["test"]
-    assert 0.1 < len(test) / 600 < 0.3  # held out of the newest batch alone
-    assert not {line.partition(",")[2] for line in train} & set(test)
+    assert len(test) == len(labels)
+    assert [line.endswith('"newest"') for line in labels].count(True) == found["rows"]["test"]
+    assert 0.1 < found["rows"]["test"] / 600 < 0.3  # held out of the newest batch alone
+    held_out = {row for row, label in zip(test, labels, strict=True) if not label.endswith('"train"')}
+    assert not {line.partition(",")[2] for line in train} & held_out
 
 
 def test_mo_01_the_baseline_of_the_training_rows_is_written_and_linked_to_the_run(intake: World) -> None:
@@ -184,6 +186,40 @@ def test_ev_01_ev_03_candidate_and_champion_are_judged_on_the_same_rows_and_the_
     again = call("evaluate_candidate", taken, labels_uri=found["labels_uri"], predictions=swapped,
                  champion={"version": 3, "package_arn": "arn", "model_name": "m"})  # fmt: skip
     assert again["verdict"] in ("not better", "below threshold")
+
+
+def test_ev_05_ev_07_the_report_tells_older_data_apart_how_the_model_fits_and_its_best_threshold(intake: World) -> None:
+    taken, found = prepared(intake)
+    predictions = {
+        who: answers(intake, taken, found, rounds, who) for who, rounds in (("candidate", 200), ("champion", 2))
+    }
+    champion = {"version": 3, "package_arn": "arn", "model_name": "m"}
+    judged = call(
+        "evaluate_candidate", taken, labels_uri=found["labels_uri"], predictions=predictions, champion=champion
+    )
+    report = json.loads(object_(intake, judged["evaluation_uri"]))
+
+    assert report["rows"] == found["rows"]["test"]  # the judgement's own rows: the newest batch's part
+    assert report["older"]["rows"] == found["rows"]["held_out_older"]
+    assert report["older"]["champion"]["version"] == 3
+    assert report["older"]["difference"]["low"] <= report["older"]["difference"]["high"]
+    fit = report["fit"]
+    assert fit["train"] > 0.99 > fit["holdout"] == pytest.approx(judged["value"])
+    assert fit["verdict"] == ("overfit" if fit["train"] - fit["holdout"] > 0.1 else "healthy")
+    threshold = json.loads(object_(intake, judged["evaluation_uri"].replace("evaluation.json", "threshold.json")))
+    assert threshold == {"threshold": report["best_threshold"]["threshold"]}
+
+
+def test_f21_a_batch_with_other_rows_than_its_manifest_promised_is_refused(intake: World) -> None:
+    files = flights.batch(season="winter", rows=600, part=0)
+    manifest = json.loads(files["_MANIFEST.json"])
+    manifest["objects"][0]["rows"] += 1
+    event = put_batch(intake, "short", files | {"_MANIFEST.json": json.dumps(manifest).encode()})
+    handler("on_signal")(event, CONTEXT)
+    found = call("validate_data", take("e1"))
+
+    assert not found["passed"]
+    assert found["failures"] == ["short: Rows of the manifest: observed 600, it says 601 in 1 objects"]
 
 
 def test_f25_answers_that_do_not_fit_the_rows_are_refused_never_compared(intake: World) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from linnet.errors import BadInputError
 from linnet.monitoring.profile import profile
-from linnet.monitoring.split import position, prepare, side
+from linnet.monitoring.split import Prepared, position, prepare, side
 from linnet.monitoring.tables import DataError, Source, numbers, read_table
 
 DATA: dict[str, Any] = {
@@ -36,6 +36,12 @@ def batch(low: int, high: int, name: str = "batch", extra: str = "", tail: str =
 def read(path: Path) -> list[list[str]]:
     with path.open(newline="") as file:
         return list(csv.reader(file))
+
+
+def answered(made: Prepared, which: str = "newest") -> list[list[str]]:
+    """Return the rows, features and label, that candidate and champion answer as one of the three parts."""
+    together = zip(read(made.test_features), read(made.test_labels), strict=True)
+    return [[*features, label] for features, (label, part) in together if part == which]
 
 
 @settings(max_examples=300)
@@ -77,8 +83,9 @@ def test_f26_no_entity_ever_changes_sides_as_data_grows(
             ("later validation", later.validation),
         ):  # fmt: skip
             found[name] = {row[2] for row in read(path)} if path else set()  # z is i / 4: it names the entity
-        found["test"] = {row[1] for row in read(made.test_features)}
-        found["later test"] = {row[1] for row in read(later.test_features)}
+        found["test"] = {row[1] for row in answered(made)}
+        found["later test"] = {row[1] for row in answered(later) + answered(later, "older")}
+        assert {row[1] for row in answered(made, "train")} <= found["train"]
         return found
 
     found = sides(older, newer, newer + 200 + grown)
@@ -89,12 +96,23 @@ def test_f26_no_entity_ever_changes_sides_as_data_grows(
 
 def test_the_holdout_comes_only_from_the_newest_batch_and_every_row_is_accounted_for(tmp_path: Path) -> None:
     made = prepare([batch(0, 1000)], [batch(1000, 1500)], DATA, tmp_path, algorithm="xgboost")
-    assert all(float(row[1]) >= 250 for row in read(made.test_features))
+    assert all(float(row[1]) >= 250 for row in answered(made))
+    assert all(float(row[1]) < 250 for row in answered(made, "older"))
     assert sum(made.rows.values()) == 1500
-    for name, path in (("train", made.train), ("validation", made.validation), ("test", made.test_labels)):
+    for name, path in (("train", made.train), ("validation", made.validation)):
         assert path is not None
         assert len(read(path)) == made.rows[name]
-    assert len(read(made.test_features)) == made.rows["test"]
+    assert (len(answered(made)), len(answered(made, "older"))) == (made.rows["test"], made.rows["held_out_older"])
+    assert len(answered(made, "train")) == made.rows["train"]
+
+
+def test_what_is_answered_for_the_report_alone_is_bounded_and_evenly_spread(tmp_path: Path) -> None:
+    made = prepare([batch(0, 20_000)], [batch(20_000, 20_500)], DATA, tmp_path, algorithm="xgboost")
+    for which in ("older", "train"):
+        rows = [float(row[1]) for row in answered(made, which)]
+        assert len(rows) == 2_000
+        assert min(rows) < 100
+        assert max(rows) > 4_900 - 100 * (which == "older")
 
 
 def test_dv04_a_split_of_80_20_is_one(tmp_path: Path) -> None:
@@ -113,7 +131,7 @@ def test_dv04_xgboost_gets_its_label_first_no_header_no_index_and_empty_for_miss
         assert label == str(i % 2)
         assert x == ("" if i % 10 == 0 else str(i))
     assert '"' not in made.train.read_text()
-    for (label,), (_, z) in zip(read(made.test_labels), read(made.test_features), strict=True):
+    for _, z, label in answered(made):
         assert label == str(int(float(z) * 4) % 2)
 
 
@@ -214,7 +232,7 @@ def test_labelled_requests_are_trained_on_never_judged_and_broken_ones_are_left_
     found = prepare([], [batch(0, 400)], DATA, tmp_path / "b", algorithm="xgboost", labelled=live)
 
     assert found.rows["labelled"] == 199
-    assert read(found.test_features) == read(without.test_features)
+    assert answered(found) == answered(without)
     held_out = sum(side(name, holdout=0.2, validation=0.1) == "test" for name in names[:199])
     more = {name: found.rows[name] - without.rows[name] for name in ("train", "validation", "held_out_older", "test")}
     assert more["held_out_older"] == held_out  # an entity on the other side of the holdout is not trained on

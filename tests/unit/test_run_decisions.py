@@ -124,6 +124,20 @@ def test_a_taken_slot_answers_its_owner_and_nobody_else() -> None:
     assert "r1 holds the slot" in governor.may_start(slot, limits, stamp(1), me="e2").why
 
 
+@pytest.mark.parametrize(
+    ("fit", "refuse", "verdict"),
+    [("overfit", True, "not better"), ("overfit", False, "better"), ("healthy", True, "better")],
+)
+def test_ev_07_overfitting_is_told_and_refuses_only_where_the_spec_says_so(
+    fit: str, refuse: bool, verdict: str
+) -> None:
+    wanted = EVALUATION | {"refuse_overfit": refuse, "overfit_gap": 0.1}
+    judged = gates.judge({"auc": 0.95}, None, wanted, APPROVAL, fit)
+
+    assert judged.verdict == verdict
+    assert ("overfit" in judged.why or "training rows" in judged.why) == (fit == "overfit")
+
+
 def test_gap_13_a_run_that_might_exceed_the_months_budget_waits_for_the_next_month() -> None:
     budget = {"per_month": 1.0, "price_per_instance_hour": 0.5}
     spec = {

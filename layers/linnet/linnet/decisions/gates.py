@@ -39,10 +39,12 @@ def judge(
     champion: Mapping[str, Any] | None,
     evaluation: Mapping[str, Any],
     approval: Mapping[str, Any],
+    fit: str = "",
 ) -> Judgement:
     """Judge a candidate by its metrics and by the champion's on the same rows; `evaluation`, `approval` as in the spec.
 
-    At the threshold it passes. A tie keeps the champion (F35).
+    At the threshold it passes. A tie keeps the champion (F35). `fit` is evaluation.fit's word where it is known: it is
+    told, and refuses only where the spec says so.
 
     Raises:
         BadInputError: a metric is missing or not finite (F27).
@@ -52,14 +54,22 @@ def judge(
     threshold, margin = float(evaluation["threshold"]), float(evaluation["margin"])
     held = _number(champion, metric, "champion") if champion is not None else None
     tier = _tier(value, approval)
+    learnt = f"; {fit}" if fit in ("overfit", "underfit") else ""
     if value < threshold:
         why = f"{metric} {value:.4f} is below the threshold {threshold:.4f}"
         return Judgement("below threshold", "reject", metric, value, threshold, held, why)
     if held is not None and value <= held + margin:
         why = f"{metric} {value:.4f} is not above the champion's {held:.4f}" + (f" by {margin:.4f}" if margin else "")
         return Judgement("not better", "reject", metric, value, threshold, held, why)
+    if fit == "overfit" and evaluation.get("refuse_overfit"):
+        why = (
+            f"{metric} {value:.4f} is more than {float(evaluation['overfit_gap']):.4f} below that of its training rows"
+        )
+        return Judgement("not better", "reject", metric, value, threshold, held, why)
     against = "there is no champion yet" if held is None else f"the champion has {held:.4f}"
-    return Judgement("better", tier, metric, value, threshold, held, f"{metric} {value:.4f}; {against}; tier: {tier}")
+    return Judgement(
+        "better", tier, metric, value, threshold, held, f"{metric} {value:.4f}; {against}; tier: {tier}{learnt}"
+    )
 
 
 def _tier(value: float, approval: Mapping[str, Any]) -> Literal["automatic", "person", "reject"]:

@@ -91,6 +91,8 @@ class Evaluation(Part):
     false_positive_cost: Annotated[float, Field(ge=0)] = 50.0
     false_negative_cost: Annotated[float, Field(ge=0)] = 500.0
     overfit_gap: Fraction = 0.1
+    """More than this between training rows and holdout is overfit: told, and refused if `refuse_overfit`."""
+    refuse_overfit: bool = False
 
 
 class Approval(Part):

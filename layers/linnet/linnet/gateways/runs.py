@@ -41,10 +41,12 @@ def start(model: str, at: str, attempt: str = "", spec: Mapping[str, Any] | None
 
     The execution's name follows from the signals, the slot's turn and `attempt`: two callers that see the same start one.
     """
+    slot = ledger.read(f"model/{model}", "slot") or {}
+    if slot.get("owner"):  # before the reasons, which grow: a signal to a taken slot costs one read
+        return {"waits": f"run {slot.get('run')} holds the slot since {slot.get('since')}"}
     reasons = waiting(model)
     if not reasons:
         return {"waits": "no signal waits"}
-    slot = ledger.read(f"model/{model}", "slot") or {}
     answer = governor.may_start(slot, spec or specs.spec_of(model), at)
     if not answer.start:
         return {"waits": answer.why}
@@ -71,12 +73,14 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
     spec = specs.spec_of(model)
     reasons = reasons_of(model, "waiting", "asking")
     held = ledger.read(f"model/{model}", "slot") or {}
+    run = names.run_id(model, execution)
     if not reasons and held.get("owner") != execution:
+        if ledger.read(f"model/{model}", f"reason#{correlation_id}"):  # it was started for this one
+            return _nothing(model, run, "another run answered its reasons", correlation_id)
         by_hand = signals.of_hand(model, execution, at)
         keep(by_hand, "waiting", correlation_id)
         reasons = [by_hand]
     answer = governor.may_start(held, spec, at, me=execution)
-    run = names.run_id(model, execution)
     if not answer.start or not _claim(model, execution, run, at, held):
         return _nothing(model, run, answer.why or "another run took the slot in the same moment", correlation_id)
     if held.get("owner") == execution:  # a repeated call: the reasons are those that the first one took

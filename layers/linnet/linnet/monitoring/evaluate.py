@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from linnet.errors import BadInputError
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 _TINY = 1e-10
 _CLIP = 1e-15
 _RESAMPLES = 2_000
@@ -94,6 +95,19 @@ def read_scores(content: bytes, name: str = "predictions") -> Floats:
         except ValueError:
             raise BadInputError(f"{name}, line {number}", line[:80], "a number in the first field") from None
     return _vector(name, found)
+
+
+def read_which(content: bytes) -> dict[str, Mask]:
+    """Return which lines of a labels file are the newest held-out rows, older ones, training rows: a mask each.
+
+    Lines without a second field are all the newest.
+    """
+    named = [
+        line.split(",")[1].strip().strip('"') if "," in line else "newest" for line in content.decode().splitlines()
+    ]
+    return {
+        which: np.array([name == which for name in named], dtype=np.bool_) for which in ("newest", "older", "train")
+    }
 
 
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> dict[str, int]:

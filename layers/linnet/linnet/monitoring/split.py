@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ from linnet.monitoring.tables import DEFAULT_LIMITS, Limits, Source, numbers, re
 
 Side = Literal["train", "validation", "test"]
 _RANGE = 2**64
+_SAMPLE = 2_000
+"""So many older held-out rows, and so many training rows, are answered for the report."""
+_WHICH = "which"
 _WITHOUT_HEADER = pacsv.WriteOptions(include_header=False, quoting_style="needed")
 
 
@@ -33,7 +36,9 @@ _WITHOUT_HEADER = pacsv.WriteOptions(include_header=False, quoting_style="needed
 class Prepared:
     """A run's files, and how many rows went where; `validation` is None when its share is 0.
 
-    `train` and `validation` have the label first; `test_features` and `test_labels` belong together line by line.
+    `train` and `validation` have the label first. `test_features` and `test_labels` belong together line by line: the
+    newest batch's part of the holdout, which alone decides, then samples of the older part and of the training rows. The
+    second field of a label's line says which it is: newest, older or train.
     """
 
     train: Path
@@ -103,13 +108,16 @@ def prepare(
         # File by file: batches may differ in columns that nobody asks for.
         earlier = chain(asked, (batch for one in older for batch in read_table([one], limits=limits)))
         latest = (batch for one in newest for batch in read_table([one], limits=limits))
-        for batches, is_newest in ((earlier, False), (latest, True)):
-            for batch in batches:
-                table, places, dropped = _readable(batch, schema, entity)
-                rows["dropped"] += dropped
-                for name, part in _deal(table, places, data, newest=is_newest):
-                    rows[name] += part.num_rows
-                    _write(files, name, part)
+        samples: dict[str, list[pa.RecordBatch]] = {"held_out_older": [], "train": []}
+        for batch, age in chain(zip(earlier, repeat("older")), zip(latest, repeat("newest"))):
+            table, places, dropped = _readable(batch, schema, entity)
+            rows["dropped"] += dropped
+            for name, part in _deal(table, places, data, newest=age == "newest"):
+                rows[name] += part.num_rows
+                _write(files, name, part)
+                samples.get(name, []).append(_every(part))
+        _answer_for(files, "older", _sample(samples["held_out_older"], schema))
+        _answer_for(files, "train", _sample(samples["train"], schema))
     for name, what in (("train", "training"), ("test", "the holdout of the newest batch")):
         if not rows[name]:
             raise BadInputError(f"rows for {what}", 0, "at least one: more data, or more entities in it")
@@ -148,15 +156,34 @@ def _usable(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _write(files: Mapping[str, pacsv.CSVWriter], name: str, part: pa.RecordBatch) -> None:
     if name == "test":
-        files["test_features"].write_batch(part.select(part.schema.names[1:]))
-        files["test_labels"].write_batch(part.select(part.schema.names[:1]))
+        _answer_for(files, "newest", part)
     elif name in files:
         files[name].write_batch(part)
 
 
+def _answer_for(files: Mapping[str, pacsv.CSVWriter], which: str, part: pa.RecordBatch) -> None:
+    """Let candidate and champion answer these rows, and remember the labels and which rows they are."""
+    files["test_features"].write_batch(part.select(part.schema.names[1:]))
+    labels = part.select(part.schema.names[:1])
+    files["test_labels"].write_batch(labels.append_column(_WHICH, pa.array([which] * part.num_rows, pa.string())))
+
+
+def _every(part: pa.RecordBatch) -> pa.RecordBatch:
+    """Return at most `_SAMPLE` rows, evenly spread."""
+    if part.num_rows <= _SAMPLE:
+        return part
+    return part.take(pa.array(np.linspace(0, part.num_rows - 1, _SAMPLE).astype(np.int64)))
+
+
+def _sample(parts: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    table = pa.Table.from_batches(parts, schema)
+    columns = [column.combine_chunks() for column in table.columns]
+    return _every(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
 def _part(schema: pa.Schema, name: str) -> pa.Schema:
     if name == "test_labels":
-        return pa.schema([schema.field(0)])
+        return pa.schema([schema.field(0), (_WHICH, pa.string())])
     return pa.schema(list(schema)[1:]) if name == "test_features" else schema
 
 
