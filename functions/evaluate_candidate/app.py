@@ -11,7 +11,7 @@ from linnet.decisions.evaluation import fit, read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import inputs, ledger, s3
 from linnet.handling import task
-from linnet.monitoring.evaluate import Floats, Mask, difference, evaluate, read_scores, read_which
+from linnet.monitoring.evaluate import Floats, Mask, bias, difference, evaluate, read_facet, read_scores, read_which
 
 ANSWER_BYTES = 256 * 1024 * 1024
 
@@ -39,7 +39,15 @@ def judge(
     if which["older"].any():  # told, and no part of the judgement: an older holdout favours the old champion
         document["older"] = compare(labels, answers, which["older"], wanted, where["champion"])
     document |= fitted(labels, answers["candidate"], which["train"], metrics, wanted)
-    judgement = gates.judge(metrics, champion, wanted, spec["approval"], document.get("fit", {}).get("verdict", ""))
+    treated = {}
+    if wanted.get("bias"):
+        group, others = read_facet(truth, wanted["bias"]["disadvantaged"])
+        mine = which["newest"]
+        treated = bias(labels[mine], answers["candidate"][mine], group[mine], others[mine])
+        document["bias"] = {"facet": wanted["bias"]["facet"], "metrics": treated}
+    judgement = gates.judge(
+        metrics, champion, wanted, spec["approval"], document.get("fit", {}).get("verdict", ""), treated
+    )
     document["judgement"] = judgement.row()
     threshold = {"threshold": document["best_threshold"]["threshold"]}
     s3.put(inputs.results_uri(model, run, "threshold.json"), json.dumps(threshold).encode())

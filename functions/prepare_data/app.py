@@ -46,6 +46,7 @@ def write(model: str, run: str, spec: dict[str, Any], inputs_uri: str) -> dict[s
             algorithm=spec["training"]["algorithm"],
             limits=Limits(bytes=budget),
             labelled=known if known.num_rows else None,
+            facet=(spec["evaluation"].get("bias") or {}).get("facet"),
         )
         baseline = _baseline(model, run, spec, prepared)
         folder = inputs.processed_uri(model, run)

@@ -18,6 +18,7 @@ from linnet.errors import BadInputError
 from linnet.monitoring.evaluate import (
     auc,
     best_threshold,
+    bias,
     calibration,
     confusion,
     confusion_metrics,
@@ -26,6 +27,7 @@ from linnet.monitoring.evaluate import (
     f_beta,
     log_loss,
     multiclass,
+    read_facet,
     read_scores,
     regression,
 )
@@ -302,3 +304,26 @@ def test_f27_an_evaluation_without_a_finite_metric_is_refused(document: Any) -> 
 )
 def test_ev07_the_gap_between_training_and_holdout_is_flagged(train: float, held_out: float, verdict: str) -> None:
     assert fit(train, held_out) == verdict
+
+
+def test_bias_metrics_of_a_worked_example() -> None:
+    """Others: 4 rows, 3 called, 3 right, 2 of 2 positives found. Group: 4 rows, 1 called, 2 right, 1 of 3 found."""
+    labels = [1, 1, 0, 0, 1, 1, 1, 0]
+    scores = [0.9, 0.8, 0.7, 0.1, 0.9, 0.2, 0.3, 0.2]
+    file = (
+        "\n".join(f'{label},"newest","{facet}"' for label, facet in zip(labels, "aaaadddd", strict=True))
+        + '\n1,"newest",""'
+    )
+    group, others = read_facet(file.encode(), ["d"])
+
+    assert (group.sum(), others.sum()) == (4, 4)
+    found = bias(labels, scores, group[:8], others[:8])
+    assert found == pytest.approx({"DPPL": 0.5, "DI": 1 / 3, "AD": 0.75 - 0.5, "RD": 1 - 1 / 3})
+    assert bias(labels, scores, group[:8], ~group[:8] & False) == {}
+
+
+def test_labels_without_a_facet_are_neither_group() -> None:
+    group, others = read_facet(b"1\n0,newest\n", ["d"])
+
+    assert not group.any()
+    assert not others.any()

@@ -244,3 +244,23 @@ def test_labelled_requests_with_other_columns_are_none(tmp_path: Path) -> None:
     live = pa.RecordBatch.from_pydict({"id": ["a"], "x": ["1"], "y": ["1"]})
 
     assert prepare([], [batch(0, 400)], DATA, tmp_path, algorithm="xgboost", labelled=live).rows["labelled"] == 0
+
+
+def test_a_facet_lies_beside_the_labels_and_reaches_no_model(tmp_path: Path) -> None:
+    quoted = '"M, x"'
+    text = "id,z,y,x,sex\n" + "".join(f"c{i},{i / 4},{i % 2},{i},{'F' if i % 3 else quoted}\n" for i in range(400))
+    source = Source("b", text.encode())
+    plain = prepare([], [source], DATA, tmp_path / "a", algorithm="xgboost")
+    made = prepare([], [source], DATA, tmp_path / "b", algorithm="xgboost", facet="sex")
+
+    for name in ("train", "validation", "test_features"):
+        assert getattr(made, name).read_bytes() == getattr(plain, name).read_bytes()
+    for (_, z), (label, _, facet) in zip(read(made.test_features), read(made.test_labels), strict=True):
+        i = int(float(z) * 4)
+        assert (label, facet) == (str(i % 2), "F" if i % 3 else "M, x")
+
+
+def test_a_batch_without_the_facet_is_unknown_not_one_of_the_groups(tmp_path: Path) -> None:
+    made = prepare([], [batch(0, 400)], DATA, tmp_path, algorithm="xgboost", facet="sex")
+
+    assert {row[2] for row in read(made.test_labels)} == {""}

@@ -138,6 +138,25 @@ def test_ev_07_overfitting_is_told_and_refuses_only_where_the_spec_says_so(
     assert ("overfit" in judged.why or "training rows" in judged.why) == (fit == "overfit")
 
 
+@pytest.mark.parametrize(
+    ("found", "verdict", "said"),
+    [
+        ({"DPPL": 0.1, "DI": 0.8}, "better", "better"),
+        ({"DPPL": -0.11, "DI": 0.8}, "not better", "DPPL -0.1100 is farther than 0.1 from 0"),
+        ({"DPPL": 0.0, "DI": 1.3}, "not better", "DI 1.3000 is farther than 0.2 from 1"),
+        ({"DPPL": 0.0}, "not better", "DI is unknown"),
+    ],
+)
+def test_a_bias_beyond_its_limit_or_unknown_refuses_the_candidate_by_name(
+    found: dict[str, float], verdict: str, said: str
+) -> None:
+    wanted = EVALUATION | {"bias": {"facet": "sex", "disadvantaged": ["F"], "limits": {"DPPL": 0.1, "DI": 0.2000001}}}
+    judged = gates.judge({"auc": 0.95}, None, wanted, APPROVAL, bias=found)
+
+    assert judged.verdict == verdict
+    assert said.replace("0.2 ", "0.2 ") in f"{judged.verdict} {judged.why}"
+
+
 def test_gap_13_a_run_that_might_exceed_the_months_budget_waits_for_the_next_month() -> None:
     budget = {"per_month": 1.0, "price_per_instance_hour": 0.5}
     spec = {

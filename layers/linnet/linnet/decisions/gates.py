@@ -40,11 +40,13 @@ def judge(
     evaluation: Mapping[str, Any],
     approval: Mapping[str, Any],
     fit: str = "",
+    bias: Mapping[str, float] | None = None,
 ) -> Judgement:
     """Judge a candidate by its metrics and by the champion's on the same rows; `evaluation`, `approval` as in the spec.
 
     At the threshold it passes. A tie keeps the champion (F35). `fit` is evaluation.fit's word where it is known: it is
-    told, and refuses only where the spec says so.
+    told, and refuses only where the spec says so. `bias` are the metrics that the spec limits: one that is missing is
+    unknown, and refused like one beyond its limit.
 
     Raises:
         BadInputError: a metric is missing or not finite (F27).
@@ -66,10 +68,25 @@ def judge(
             f"{metric} {value:.4f} is more than {float(evaluation['overfit_gap']):.4f} below that of its training rows"
         )
         return Judgement("not better", "reject", metric, value, threshold, held, why)
+    unfair = _unfair(bias or {}, (evaluation.get("bias") or {}).get("limits", {}))
+    if unfair:
+        return Judgement("not better", "reject", metric, value, threshold, held, f"bias: {unfair}")
     against = "there is no champion yet" if held is None else f"the champion has {held:.4f}"
     return Judgement(
         "better", tier, metric, value, threshold, held, f"{metric} {value:.4f}; {against}; tier: {tier}{learnt}"
     )
+
+
+def _unfair(found: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """Return the metrics farther from their ideal than the spec allows, or unknown; empty where all is well."""
+    said = []
+    for name, limit in limits.items():
+        value = found.get(name)
+        if value is None:
+            said.append(f"{name} is unknown: the held-out rows do not hold both groups")
+        elif abs(value - (1.0 if name == "DI" else 0.0)) > limit:
+            said.append(f"{name} {value:.4f} is farther than {limit:g} from {1 if name == 'DI' else 0}")
+    return "; ".join(said)
 
 
 def _tier(value: float, approval: Mapping[str, Any]) -> Literal["automatic", "person", "reject"]:

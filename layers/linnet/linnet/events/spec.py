@@ -81,6 +81,17 @@ class Data(Part):
         return self
 
 
+class Bias(Part):
+    """An optional gate: how differently the candidate may treat a group of the held-out rows (gap of Clarify's bias step)."""
+
+    facet: COLUMN
+    """A column of the data, a feature or not; it reaches no model by this."""
+    disadvantaged: list[Annotated[str, Field(max_length=256)]] = Field(min_length=1, max_length=50)
+    """Values of the facet that make the group; all other rows are compared with it."""
+    limits: dict[Literal["DPPL", "DI", "AD", "RD"], Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    """Largest distance of a metric from its ideal, 1 for DI and 0 for the others."""
+
+
 class Evaluation(Part):
     """The gate: the metric, its floor (EV-02) and how much better than the champion a candidate must be (EV-03)."""
 
@@ -93,6 +104,7 @@ class Evaluation(Part):
     overfit_gap: Fraction = 0.1
     """More than this between training rows and holdout is overfit: told, and refused if `refuse_overfit`."""
     refuse_overfit: bool = False
+    bias: Bias | None = None
 
 
 class Approval(Part):

@@ -6,8 +6,9 @@ undefined (an AUC with one class) is left out of the metrics, never guessed: a g
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,35 @@ def read_which(content: bytes) -> dict[str, Mask]:
     return {
         which: np.array([name == which for name in named], dtype=np.bool_) for which in ("newest", "older", "train")
     }
+
+
+def read_facet(content: bytes, disadvantaged: Collection[str]) -> tuple[Mask, Mask]:
+    """Return which lines of a labels file belong to the group, and which to all others; without a facet to neither."""
+    rows = list(csv.reader(content.decode().splitlines()))
+    told = [row[2] if len(row) > 2 else "" for row in rows]  # noqa: PLR2004 - label, which, facet
+    group = np.array([bool(value) and value in disadvantaged for value in told], dtype=np.bool_)
+    return group, np.array([bool(value) for value in told], dtype=np.bool_) & ~group
+
+
+def bias(labels: ArrayLike, scores: ArrayLike, group: Mask, others: Mask, threshold: float = 0.5) -> dict[str, float]:
+    """Return how differently two groups are treated: DPPL, DI, AD and RD, as far as the rows define them.
+
+    With a the others and d the group: DPPL = q'a - q'd, DI = q'd / q'a of the shares called positive, AD and RD the
+    differences a - d of accuracy and recall (Amazon SageMaker Clarify, post-training bias metrics).
+    """
+    truth, score = _checked(labels, scores)
+    called = score >= threshold
+    if not group.any() or not others.any():
+        return {}
+    q_a, q_d = float(called[others].mean()), float(called[group].mean())
+    right = called == (truth == 1)
+    found = {"DPPL": q_a - q_d, "AD": float(right[others].mean()) - float(right[group].mean())}
+    if q_a > 0:
+        found["DI"] = q_d / q_a
+    positive = truth == 1
+    if (positive & others).any() and (positive & group).any():
+        found["RD"] = float(called[positive & others].mean()) - float(called[positive & group].mean())
+    return found
 
 
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> dict[str, int]:

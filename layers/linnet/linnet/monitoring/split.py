@@ -29,6 +29,8 @@ _RANGE = 2**64
 _SAMPLE = 2_000
 """So many older held-out rows, and so many training rows, are answered for the report."""
 _WHICH = "which"
+_FACET = "\0facet"
+"""No column of a file can have this name."""
 _WITHOUT_HEADER = pacsv.WriteOptions(include_header=False, quoting_style="needed")
 
 
@@ -72,6 +74,7 @@ def prepare(
     algorithm: Literal["xgboost", "script"],
     limits: Limits = DEFAULT_LIMITS,
     labelled: pa.RecordBatch | None = None,
+    facet: str | None = None,
 ) -> Prepared:
     """Write a run's files into the folder `into`, from batches that passed validation.
 
@@ -79,7 +82,7 @@ def prepare(
     files are numbers, label first, no header, no index, a missing value an empty field (DV-04); for `script` train and
     validation have a header and categories stay text. The test features never have a header: they are what an endpoint
     receives. `labelled` are captured requests whose truth is known: they are trained on like an older batch; those that
-    hold no number where one belongs are left out.
+    hold no number where one belongs are left out. `facet` is a column that goes into the labels' third field alone.
 
     Raises:
         DataError: a file cannot be read or lacks a column.
@@ -96,13 +99,14 @@ def prepare(
     paths = {name: into / f"{name}.csv" for name in ("train", "validation", "test_features", "test_labels")}
     kinds = {label: "number", **features}
     schema = pa.schema([(name, pa.float64() if kinds[name] == "number" else pa.string()) for name in columns])
+    told = schema.append(pa.field(_FACET, pa.string())) if facet else schema
     with ExitStack() as stack:
         files = {}
         for name, path in paths.items():
             file = stack.enter_context(path.open("wb"))
             if algorithm == "script" and not name.startswith("test"):
                 file.write((",".join(columns) + "\n").encode())
-            files[name] = stack.enter_context(pacsv.CSVWriter(file, _part(schema, name), write_options=_WITHOUT_HEADER))
+            files[name] = stack.enter_context(pacsv.CSVWriter(file, _part(told, name), write_options=_WITHOUT_HEADER))
         asked = [] if labelled is None else [_usable(labelled, schema)]
         rows["labelled"] = sum(batch.num_rows for batch in asked)
         # File by file: batches may differ in columns that nobody asks for.
@@ -110,14 +114,14 @@ def prepare(
         latest = (batch for one in newest for batch in read_table([one], limits=limits))
         samples: dict[str, list[pa.RecordBatch]] = {"held_out_older": [], "train": []}
         for batch, age in chain(zip(earlier, repeat("older")), zip(latest, repeat("newest"))):
-            table, places, dropped = _readable(batch, schema, entity)
+            table, places, dropped = _readable(batch, told, entity, facet)
             rows["dropped"] += dropped
             for name, part in _deal(table, places, data, newest=age == "newest"):
                 rows[name] += part.num_rows
                 _write(files, name, part)
                 samples.get(name, []).append(_every(part))
-        _answer_for(files, "older", _sample(samples["held_out_older"], schema))
-        _answer_for(files, "train", _sample(samples["train"], schema))
+        _answer_for(files, "older", _sample(samples["held_out_older"], told))
+        _answer_for(files, "train", _sample(samples["train"], told))
     for name, what in (("train", "training"), ("test", "the holdout of the newest batch")):
         if not rows[name]:
             raise BadInputError(f"rows for {what}", 0, "at least one: more data, or more entities in it")
@@ -141,6 +145,11 @@ def _deal(
         yield name, table.filter(pa.array(mask))
 
 
+def _facet(batch: pa.RecordBatch, facet: str | None) -> pa.Array:
+    """Return the facet's column; requests that were captured have it only where it is a feature."""
+    return batch.column(facet) if facet in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
+
+
 def _usable(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return the requests that read as the features do; none where callers asked with other columns."""
     if missing := [name for name in schema.names if name not in batch.schema.names]:
@@ -158,14 +167,21 @@ def _write(files: Mapping[str, pacsv.CSVWriter], name: str, part: pa.RecordBatch
     if name == "test":
         _answer_for(files, "newest", part)
     elif name in files:
-        files[name].write_batch(part)
+        files[name].write_batch(part.select(_without_facet(part.schema)))
 
 
 def _answer_for(files: Mapping[str, pacsv.CSVWriter], which: str, part: pa.RecordBatch) -> None:
     """Let candidate and champion answer these rows, and remember the labels and which rows they are."""
-    files["test_features"].write_batch(part.select(part.schema.names[1:]))
-    labels = part.select(part.schema.names[:1])
-    files["test_labels"].write_batch(labels.append_column(_WHICH, pa.array([which] * part.num_rows, pa.string())))
+    names = _without_facet(part.schema)
+    files["test_features"].write_batch(part.select(names[1:]))
+    labels = part.select(names[:1]).append_column(_WHICH, pa.array([which] * part.num_rows, pa.string()))
+    if _FACET in part.schema.names:
+        labels = labels.append_column(_FACET, part.column(_FACET))
+    files["test_labels"].write_batch(labels)
+
+
+def _without_facet(schema: pa.Schema) -> list[str]:
+    return [name for name in schema.names if name != _FACET]
 
 
 def _every(part: pa.RecordBatch) -> pa.RecordBatch:
@@ -182,19 +198,23 @@ def _sample(parts: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatc
 
 
 def _part(schema: pa.Schema, name: str) -> pa.Schema:
+    names = _without_facet(schema)
     if name == "test_labels":
-        return pa.schema([schema.field(0), (_WHICH, pa.string())])
-    return pa.schema(list(schema)[1:]) if name == "test_features" else schema
+        facet = [schema.field(_FACET)] if _FACET in schema.names else []
+        return pa.schema([schema.field(0), pa.field(_WHICH, pa.string()), *facet])
+    return pa.schema([schema.field(column) for column in (names[1:] if name == "test_features" else names)])
 
 
-def _readable(batch: pa.RecordBatch, schema: pa.Schema, entity: str) -> tuple[pa.RecordBatch, NDArray[np.float64], int]:
+def _readable(
+    batch: pa.RecordBatch, schema: pa.Schema, entity: str, facet: str | None
+) -> tuple[pa.RecordBatch, NDArray[np.float64], int]:
     """Return the label and the features in order, the rows' positions, and how many rows had no label or no entity."""
-    for name in (entity, *schema.names):
+    for name in (entity, *_without_facet(schema)):
         if name not in batch.schema.names:
             raise BadInputError("columns", batch.schema.names, f"the column {name} among them")
     arrays = []
     for field in schema:
-        column = batch.column(field.name)
+        column = batch.column(field.name) if field.name != _FACET else _facet(batch, facet)
         if pa.types.is_string(field.type):
             arrays.append(texts(column))
             continue
