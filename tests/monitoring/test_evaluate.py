@@ -29,6 +29,7 @@ from linnet.monitoring.evaluate import (
     multiclass,
     read_facet,
     read_scores,
+    read_which,
     regression,
 )
 
@@ -327,3 +328,8 @@ def test_labels_without_a_facet_are_neither_group() -> None:
 
     assert not group.any()
     assert not others.any()
+
+
+def test_a_label_of_unknown_rows_is_refused_and_counts_nowhere() -> None:
+    with pytest.raises(BadInputError, match="line 2"):
+        read_which(b'1,"newest"\n0,"new"\n')

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.errors import BadInputError
+from linnet.monitoring.evaluate import read_scores, read_which
 from linnet.monitoring.profile import profile
 from linnet.monitoring.split import Prepared, position, prepare, side
 from linnet.monitoring.tables import DataError, Source, numbers, read_table
@@ -264,3 +265,35 @@ def test_a_batch_without_the_facet_is_unknown_not_one_of_the_groups(tmp_path: Pa
     made = prepare([], [batch(0, 400)], DATA, tmp_path, algorithm="xgboost", facet="sex")
 
     assert {row[2] for row in read(made.test_labels)} == {""}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 30_000), min_size=1, max_size=6), st.integers(0, 2**32))
+def test_a_sample_weighs_every_row_alike_whatever_the_size_of_its_batch(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], first: int
+) -> None:
+    """A sample of so many rows of each batch would show a small odd batch as if it were most of the data."""
+    older = [
+        Source(str(place), ("id,y,x,z\n" + "".join(f"c{first + i},1,{place},0\n" for i in range(size))).encode())
+        for place, size in enumerate(sizes)
+    ]
+    newest = Source("new", ("id,y,x,z\n" + "".join(f"n{i},0,-1,0\n" for i in range(200))).encode())
+    found = prepare(older, [newest], DATA | {"validation": 0.0}, tmp_path_factory.mktemp("s"), algorithm="xgboost")
+    asked = np.array([float(row[0]) for row in read(found.test_features)])
+    trained = np.array([float(row[1]) for row in read(found.train)])
+    sampled = asked[read_which(found.test_labels.read_bytes())["train"]]
+
+    assert len(sampled) == min(2_000, found.rows["train"])
+    for place in range(-1, len(sizes)):
+        assert abs((sampled == place).mean() - (trained == place).mean()) < 0.002
+
+
+@pytest.mark.parametrize("kind", ["two\nlines", "a\n1", "\u2028x", "\x85", 'a,"b'])
+def test_a_facet_of_any_text_leaves_a_label_a_line(tmp_path: Path, kind: str) -> None:
+    rows = "".join(f'c{i},{i},{i % 2},{i},"{kind.replace(chr(34), chr(34) * 2)}"\n' for i in range(300))
+    source = Source("in", ("id,z,y,x,who\n" + rows).encode())
+    found = prepare([], [source], DATA, tmp_path, algorithm="xgboost", facet="who")
+    kept = found.test_labels.read_bytes()
+
+    assert len(read_scores(kept)) == len(read(found.test_features))
+    assert read_which(kept)["newest"].sum() == found.rows["test"]

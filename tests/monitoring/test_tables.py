@@ -242,3 +242,10 @@ def test_what_is_wrong_behind_the_first_piece_is_found_at_its_row_and_nothing_is
     batches = list(read_table([Source("x", b"a,b\n" + good + b'7,"y\nz"\n\n')], numeric=("a",)))
     read = np.concatenate([numbers(batch["a"]).values for batch in batches])
     np.testing.assert_array_equal(read, [*range(200_000), 7])
+
+
+def test_f21_files_are_held_to_the_rows_that_were_promised_for_each() -> None:
+    files = [Source(name, b"a\n" + b"1\n" * rows, rows=50) for name, rows in (("x", 49), ("y", 51))]  # 100 together
+    with pytest.raises(DataError, match="x, rows: 49 is not allowed; allowed: 50"):
+        list(read_table(files))
+    assert sum(b.num_rows for b in read_table([Source("z", b"a\n1\n2\n", rows=2)])) == 2

@@ -314,3 +314,9 @@ def test_every_name_fits_sagemakers_63_characters_for_the_longest_stack_and_mode
 @pytest.mark.parametrize("name", ["", "Flights", "a--b", "-a", "a-", "a" * 21, "a_b", "../x", "flights\n"])
 def test_a_name_that_could_leave_the_stacks_prefix_is_no_models_name(name: str) -> None:
     assert not names.valid_model(name)
+
+
+@pytest.mark.parametrize(("fit", "verdict"), [("healthy", "better"), ("overfit", "not better"), ("", "not better")])
+def test_f27_where_the_spec_refuses_overfitting_an_unknown_fit_is_refused_too(fit: str, verdict: str) -> None:
+    wanted = EVALUATION | {"refuse_overfit": True, "overfit_gap": 0.1}
+    assert gates.judge({"auc": 0.95}, None, wanted, APPROVAL, fit).verdict == verdict

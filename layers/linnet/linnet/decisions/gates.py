@@ -45,8 +45,8 @@ def judge(
     """Judge a candidate by its metrics and by the champion's on the same rows; `evaluation`, `approval` as in the spec.
 
     At the threshold it passes. A tie keeps the champion (F35). `fit` is evaluation.fit's word where it is known: it is
-    told, and refuses only where the spec says so. `bias` are the metrics that the spec limits: one that is missing is
-    unknown, and refused like one beyond its limit.
+    told, and refuses only where the spec says so, as an unknown one then does. `bias` are the metrics that the spec
+    limits: one that is missing is unknown, and refused like one beyond its limit.
 
     Raises:
         BadInputError: a metric is missing or not finite (F27).
@@ -63,9 +63,12 @@ def judge(
     if held is not None and value <= held + margin:
         why = f"{metric} {value:.4f} is not above the champion's {held:.4f}" + (f" by {margin:.4f}" if margin else "")
         return Judgement("not better", "reject", metric, value, threshold, held, why)
-    if fit == "overfit" and evaluation.get("refuse_overfit"):
+    if evaluation.get("refuse_overfit") and fit in ("", "overfit"):
+        gap = float(evaluation["overfit_gap"])
         why = (
-            f"{metric} {value:.4f} is more than {float(evaluation['overfit_gap']):.4f} below that of its training rows"
+            f"{metric} {value:.4f} is more than {gap:.4f} below that of its training rows"
+            if fit
+            else f"{metric} of the training rows is unknown, and refuse_overfit asks for it"
         )
         return Judgement("not better", "reject", metric, value, threshold, held, why)
     unfair = _unfair(bias or {}, (evaluation.get("bias") or {}).get("limits", {}))

@@ -24,6 +24,7 @@ _CLIP = 1e-15
 _RESAMPLES = 2_000
 _SEED = 20_251_121
 _BINS = 10
+_WHICH = ("newest", "older", "train")
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,17 @@ def read_which(content: bytes) -> dict[str, Mask]:
     """Return which lines of a labels file are the newest held-out rows, older ones, training rows: a mask each.
 
     Lines without a second field are all the newest.
+
+    Raises:
+        BadInputError: a line says something else: it must not count nowhere.
     """
     named = [
         line.split(",")[1].strip().strip('"') if "," in line else "newest" for line in content.decode().splitlines()
     ]
-    return {
-        which: np.array([name == which for name in named], dtype=np.bool_) for which in ("newest", "older", "train")
-    }
+    for number, name in enumerate(named, 1):
+        if name not in _WHICH:
+            raise BadInputError(f"labels, line {number}", name, ", ".join(_WHICH))
+    return {which: np.array([name == which for name in named], dtype=np.bool_) for which in _WHICH}
 
 
 def read_facet(content: bytes, disadvantaged: Collection[str]) -> tuple[Mask, Mask]:

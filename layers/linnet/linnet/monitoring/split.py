@@ -31,6 +31,8 @@ _SAMPLE = 2_000
 _WHICH = "which"
 _FACET = "\0facet"
 """No column of a file can have this name."""
+_LINE_ENDS = r"[\n\v\f\r\x1c-\x1e\x{85}\x{2028}\x{2029}]"
+"""A line of the labels stays one line, whatever the facet holds."""
 _WITHOUT_HEADER = pacsv.WriteOptions(include_header=False, quoting_style="needed")
 
 
@@ -112,16 +114,17 @@ def prepare(
         # File by file: batches may differ in columns that nobody asks for.
         earlier = chain(asked, (batch for one in older for batch in read_table([one], limits=limits)))
         latest = (batch for one in newest for batch in read_table([one], limits=limits))
-        samples: dict[str, list[pa.RecordBatch]] = {"held_out_older": [], "train": []}
+        samples = {"held_out_older": _Sample(told), "train": _Sample(told)}
         for batch, age in chain(zip(earlier, repeat("older")), zip(latest, repeat("newest"))):
             table, places, dropped = _readable(batch, told, entity, facet)
             rows["dropped"] += dropped
             for name, part in _deal(table, places, data, newest=age == "newest"):
                 rows[name] += part.num_rows
                 _write(files, name, part)
-                samples.get(name, []).append(_every(part))
-        _answer_for(files, "older", _sample(samples["held_out_older"], told))
-        _answer_for(files, "train", _sample(samples["train"], told))
+                if name in samples:
+                    samples[name].add(part)
+        _answer_for(files, "older", samples["held_out_older"].rows())
+        _answer_for(files, "train", samples["train"].rows())
     for name, what in (("train", "training"), ("test", "the holdout of the newest batch")):
         if not rows[name]:
             raise BadInputError(f"rows for {what}", 0, "at least one: more data, or more entities in it")
@@ -184,17 +187,28 @@ def _without_facet(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name != _FACET]
 
 
-def _every(part: pa.RecordBatch) -> pa.RecordBatch:
-    """Return at most `_SAMPLE` rows, evenly spread."""
-    if part.num_rows <= _SAMPLE:
-        return part
-    return part.take(pa.array(np.linspace(0, part.num_rows - 1, _SAMPLE).astype(np.int64)))
+class _Sample:
+    """At most `_SAMPLE` rows, evenly spread over all that are added, whatever their batches' sizes; little is held."""
 
+    def __init__(self, schema: pa.Schema) -> None:
+        self._kept = pa.RecordBatch.from_pylist([], schema=schema)
+        self._seen, self._stride = 0, 1
 
-def _sample(parts: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    table = pa.Table.from_batches(parts, schema)
-    columns = [column.combine_chunks() for column in table.columns]
-    return _every(pa.RecordBatch.from_arrays(columns, schema=schema))
+    def add(self, part: pa.RecordBatch) -> None:
+        """Keep each stride-th row of all; beyond twice the sample the stride doubles and every second one goes."""
+        chosen = part.take(pa.array(np.arange(-self._seen % self._stride, part.num_rows, self._stride)))
+        self._seen += part.num_rows
+        table = pa.Table.from_batches([self._kept, chosen]).combine_chunks()
+        self._kept = next(iter(table.to_batches()), self._kept)
+        while self._kept.num_rows > 2 * _SAMPLE:
+            self._kept = self._kept.take(pa.array(np.arange(0, self._kept.num_rows, 2)))
+            self._stride *= 2
+
+    def rows(self) -> pa.RecordBatch:
+        """Return the sample."""
+        if self._kept.num_rows <= _SAMPLE:
+            return self._kept
+        return self._kept.take(pa.array(np.linspace(0, self._kept.num_rows - 1, _SAMPLE).astype(np.int64)))
 
 
 def _part(schema: pa.Schema, name: str) -> pa.Schema:
@@ -214,7 +228,10 @@ def _readable(
             raise BadInputError("columns", batch.schema.names, f"the column {name} among them")
     arrays = []
     for field in schema:
-        column = batch.column(field.name) if field.name != _FACET else _facet(batch, facet)
+        if field.name == _FACET:
+            arrays.append(pc.replace_substring_regex(texts(_facet(batch, facet)), _LINE_ENDS, " "))
+            continue
+        column = batch.column(field.name)
         if pa.types.is_string(field.type):
             arrays.append(texts(column))
             continue

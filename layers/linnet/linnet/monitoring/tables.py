@@ -51,6 +51,8 @@ class Source:
     name: str
     content: Path | bytes
     format: Literal["csv", "parquet"] = "csv"
+    rows: int | None = None
+    """How many rows it should have, where somebody has promised that."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def read_table(
 
     Raises:
         DataError: bad UTF-8, NUL, ragged rows, duplicate or missing headers, other columns than the first file's,
-            nested columns, or a limit is exceeded (for Parquet: already by what the footer declares).
+            nested columns, another number of rows than promised, or a limit is exceeded (for Parquet: already by what
+            the footer declares).
     """
     budget = limits.bytes
     rows = 0
@@ -109,6 +112,7 @@ def read_table(
         if budget < 0:
             raise DataError(source.name, "size", size, f"at most {limits.bytes} bytes in all files together")
         read = _read_csv(source, columns, numeric) if source.format == "csv" else _read_parquet(source, limits)
+        before = rows
         for batch in read:
             found = batch.schema.names
             if names is None:
@@ -123,6 +127,8 @@ def read_table(
                 raise DataError(source.name, "rows", rows, f"at most {limits.rows} rows in all files together")
             _check_lengths(source.name, batch, limits)
             yield batch
+        if source.rows is not None and rows - before != source.rows:
+            raise DataError(source.name, "rows", rows - before, f"{source.rows}, as its manifest says")
 
 
 def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
