@@ -102,3 +102,26 @@ def test_a_release_started_by_hand_of_a_version_that_is_not_approved_is_refused(
     assert ended["status"] == "FAILED"
     assert json.dumps(ended["cause"])
     assert "Prepare the release" not in ended["states"]
+
+
+def test_ex_03_on_the_real_stack_the_endpoints_data_leads_back_to_the_endpoint(
+    world: World, first: dict[str, Any]
+) -> None:
+    def ask(**question: Any) -> dict[str, Any]:
+        answer = world.functions.invoke(FunctionName="linnet-trace-model", Payload=json.dumps(question))
+        found: dict[str, Any] = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, found
+        return found
+
+    behind = ask(endpoint=ENDPOINT)
+    assert behind["serves"]["config"] == world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    assert behind["training_job"].startswith(f"{ENDPOINT}-")
+    assert behind["approver"]["decided_by"]
+    assert behind["hyperparameters"]
+    uris = [o["uri"] for b in behind["data"]["batches"] for o in b["objects"]]
+    assert uris
+    for uri in uris:
+        reached = [e for e in ask(data=uri)["endpoints"] if e["serves"]]
+        assert [(e["endpoint"], e["version"]) for e in reached] == [(ENDPOINT, behind["serves"]["version"])]
+    package = world.sagemaker.describe_model_package(ModelPackageName=behind["serves"]["package_arn"])
+    assert package["CustomerMetadataProperties"]["trial"] == behind["trial"]  # EX-06

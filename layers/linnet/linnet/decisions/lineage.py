@@ -5,24 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from linnet.errors import BadInputError
 
 _COMMIT = re.compile(r"\bcommit ([0-9A-Za-z]{4,64})\b")
-_FIELDS = ("metric", "above", "below", "state", "since", "limit")
+_FIELDS = ("metric", "above", "below", "state", "since", "hyperparameter", "limit")
+_BOUNDS = ("above", "below")
+_LOWER = ("log_loss", "mae", "mse", "rmse")
+"""Metrics of which less is better."""
+_SHORT = {"learning_rate": "lr", "eta": "lr", "max_depth": "depth"}
+_SUMMED_UP = 2
 _MOST = 100
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of the runs: ranked by `metric`, within bounds, in a state, since a time, at most `limit`."""
+    """What is asked of the runs: ranked by `metric`, within bounds, in a state, since a time, at most `limit`.
+
+    `hyperparameter` bounds others than the metric: `{"eta": {"below": 0.3}}`.
+    """
 
     metric: str = "auc"
     above: float | None = None
     below: float | None = None
     state: str | None = None
     since: str | None = None
+    hyperparameter: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     limit: int = 20
 
 
@@ -37,6 +47,8 @@ class Row:
     why: str = ""
     trigger: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    trial: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return the row as JSON."""
@@ -54,18 +66,51 @@ def wish(asked: Any) -> Wish:
     for name, value in asked.items():
         if name not in _FIELDS:
             raise BadInputError(f"runs.{name}", value, f"one of {', '.join(_FIELDS)}")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name in ("above", "below") and not number:
+        if name in _BOUNDS and not _number(value):
             raise BadInputError(f"runs.{name}", value, "a number")
-        if name in ("metric", "state", "since") and not (isinstance(value, str) and value):
+        if name == "hyperparameter":
+            _check_bounds(value)
+        if name == "since":
+            moment("runs.since", value)
+        if name in ("metric", "state") and not (isinstance(value, str) and value):
             raise BadInputError(f"runs.{name}", value, "a text")
-        if name == "limit" and not (number and 1 <= value <= _MOST and value == int(value)):
+        if name == "limit" and not (_number(value) and 1 <= value <= _MOST and value == int(value)):
             raise BadInputError("runs.limit", value, f"a whole number from 1 to {_MOST}")
-    return Wish(**asked)
+    return Wish(**{**asked, **({"limit": int(asked["limit"])} if "limit" in asked else {})})
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_bounds(asked: Any) -> None:
+    allowed = 'an object such as {"eta": {"below": 0.3}}'
+    if not isinstance(asked, Mapping):
+        raise BadInputError("runs.hyperparameter", asked, allowed)
+    for name, bounds in asked.items():
+        good = isinstance(bounds, Mapping) and bounds and all(k in _BOUNDS and _number(v) for k, v in bounds.items())
+        if not good:
+            raise BadInputError(f"runs.hyperparameter.{name}", bounds, allowed)
+
+
+def moment(field: str, text: Any) -> datetime:
+    """Return a time that a person wrote.
+
+    Raises:
+        BadInputError: it is none, or says no offset: times of the ledger are compared as moments, not as texts.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.tzinfo is None:
+        raise BadInputError(field, text, "a time with its offset, such as 2026-11-21T02:00:00Z")
+    return found
 
 
 def rank(rows: Iterable[Row], asked: Wish) -> list[Row]:
-    """Return the rows that are asked for, the highest metric first; a run without it comes last, or not where bounds are."""
+    """Return the rows that are asked for, the best first; a run without the metric comes last, or not where bounds are."""
+    since = moment("runs.since", asked.since) if asked.since else None
 
     def fits(row: Row) -> bool:
         value = row.metrics.get(asked.metric)
@@ -74,16 +119,53 @@ def rank(rows: Iterable[Row], asked: Wish) -> list[Row]:
             return False
         return (
             (asked.state is None or row.state == asked.state)
-            and (asked.since is None or row.at >= asked.since)
+            and (since is None or datetime.fromisoformat(row.at) >= since)
+            and all(_within(row.hyperparameters.get(name), bounds) for name, bounds in asked.hyperparameter.items())
             and (asked.above is None or (value is not None and value > asked.above))
             and (asked.below is None or (value is not None and value < asked.below))
         )
 
     def place(row: Row) -> tuple[bool, float, str]:
         value = row.metrics.get(asked.metric)
-        return value is None, -(value or 0.0), row.at
+        return value is None, (value or 0.0) * (1 if asked.metric in _LOWER else -1), row.at
 
     return sorted(filter(fits, rows), key=place)
+
+
+def _within(value: Any, bounds: Mapping[str, float]) -> bool:
+    """Say whether a hyperparameter lies in its bounds; one that a run does not have, or that is no number, does not."""
+    try:
+        found = float(value)  # SageMaker gives back the winning ones of a tuning as texts
+    except (TypeError, ValueError):
+        return False
+    return bounds.get("above", float("-inf")) < found < bounds.get("below", float("inf"))
+
+
+def experiment(model: str, algorithm: str, version: int) -> str:
+    """Return the experiment's name of a version, such as fraud-detection-xgboost-v2 (EX-05)."""
+    return f"{model}-{algorithm}-v{version}"
+
+
+def trial(hyperparameters: Mapping[str, Any], at: str) -> str:
+    """Return a run's trial name, such as lr-0.01-depth-5-2025-01-15 (EX-05); without the usual two, the first by name."""
+    usual = {_SHORT[name]: value for name, value in hyperparameters.items() if name in _SHORT}
+    ordered = {name: usual[name] for name in dict.fromkeys(_SHORT.values()) if name in usual}
+    shown = ordered or dict(sorted(hyperparameters.items())[:_SUMMED_UP])
+    return "-".join([*(f"{name}-{value}" for name, value in shown.items()), at[:10]])
+
+
+def approver(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who decided a candidate's status that holds now, when, how and why (RG-02).
+
+    A word that Linnet asked for counts only for the status that it gave: who approves in the registry after a question
+    has expired is the approver, not the nobody of the question.
+    """
+    if candidate.get("decided") and candidate["decided"] == candidate.get("status"):
+        return {name: candidate.get(name) for name in ("decided_by", "decided_at", "decided_how", "comment")}
+    return {
+        "decided_by": candidate.get("registry_by"), "decided_at": candidate.get("registry_at"),
+        "decided_how": "registry" if candidate.get("registry") else None, "comment": candidate.get("registry_comment"),
+    }  # fmt: skip
 
 
 def commit(sources: Sequence[Mapping[str, Any]]) -> str | None:

@@ -16,7 +16,7 @@ from linnet.gateways import ledger, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
-LIST_BYTES = 8 * 1024 * 1024
+LIST_BYTES = 32 * 1024 * 1024
 _LOOKED_BACK = timedelta(days=2)
 """A folder whose last batch closed earlier is not compared with S3 any more: its events had their retries long ago."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, training, tuning
+from linnet.decisions import lineage, names, training, tuning
 from linnet.errors import ConflictError, NotFoundError
 from linnet.gateways import inputs, jobs, ledger, runs, s3, sagemaker
 from linnet.gateways.clients import client, error_code
@@ -39,6 +39,7 @@ def plan_training(
         prepared=prepared, parent=parent["artifact"] if parent else "", key=mine.data_key,
     )  # fmt: skip
     plan = {"mode": mode, "mode_why": why, "estimate": tuning.estimate(spec)}
+    plan |= {"algorithm": spec["training"]["algorithm"], "hyperparameters": dict(spec["training"]["hyperparameters"])}
     plan |= {"parent_version": parent["version"]} if parent else {}
     ledger.change(f"model/{spec['model']}", f"run#{run}", put=plan)
     later = {}
@@ -158,6 +159,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
             "training_job": trained["training_job"],
             "trigger": event["trigger"]["TriggerReason"],
             "mode": str(held.get("mode", "full")),
+            "trial": _metadata(lineage.trial(event["spec"]["training"]["hyperparameters"] | winning, event["at"])),
         }
         | {name: str(value) for name, value in (tuned | parent).items()}
         | {f"hyperparameter.{name}": _metadata(value) for name, value in winning.items()},

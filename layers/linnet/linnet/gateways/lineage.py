@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from linnet.decisions import lineage, names, signals
@@ -15,7 +16,6 @@ from linnet.gateways import ledger, s3
 from linnet.settings import settings
 
 _LIST_BYTES = 32 * 1024 * 1024
-_LOOKED_BACK = 10_000
 _SHOWN_OBJECTS = 1_000
 
 
@@ -28,7 +28,7 @@ def trace(question: Mapping[str, Any]) -> dict[str, Any]:
     if "data" in question:
         return of_data(str(question["data"]))
     model = str(question.get("model") or _of_endpoint(question))
-    if ledger.read(f"model/{model}", "spec") is None and ledger.read(f"model/{model}", "champion") is None:
+    if ledger.read(f"model/{model}", "spec") is None and next(ledger.query(f"model/{model}", limit=1), None) is None:
         raise BadInputError("model", model, "a model that the ledger knows")
     if "runs" in question:
         return ranked(model, lineage.wish(question["runs"]))
@@ -59,11 +59,17 @@ def behind(model: str, at: str | None = None) -> dict[str, Any]:
     run = ledger.read(f"model/{model}", f"run#{candidate.get('run')}") or {}
     told = [ledger.entry(f"model/{model}", "signal", str(signal)) for signal in run.get("signals", [])]
     sources = [entry["detail"] for entry in told if entry]
+    released = ledger.read(f"model/{model}", f"release#{int(champion['fence']):06d}") if "fence" in champion else None
+    used = {**(run.get("hyperparameters") or {}), **(candidate.get("hyperparameters") or {})}
+    algorithm = run.get("algorithm")
     inputs = json.loads(s3.read(run["inputs_uri"], limit=_LIST_BYTES)) if run.get("inputs_uri") else {"batches": []}
     return {
-        "model": model, "endpoint": names.base(settings().stack, model), "serves": champion,
-        "candidate": {k: v for k, v in candidate.items() if k not in ("pk", "sk")},
-        "approver": {k: candidate.get(k) for k in ("decided_by", "decided_at", "decided_how", "comment")},
+        "model": model, "endpoint": names.base(settings().stack, model), "serves": _bare(champion),
+        "candidate": _bare(candidate), "approver": lineage.approver(candidate), "hyperparameters": used,
+        "experiment": lineage.experiment(model, algorithm, version) if algorithm else None,
+        "trial": lineage.trial(used, str(candidate["at"])) if algorithm and "at" in candidate else None,
+        "release": released and {k: released.get(k) for k in ("fence", "kind", "state", "at", "ended_at", "owner", "why")}
+        | {"strategy": released["plan"]["strategy"]},
         "run": {k: run.get(k) for k in ("run", "execution", "at", "state", "trigger", "mode", "parent_version")},
         "training_job": candidate.get("training_job"), "commit": lineage.commit(sources),
         "signals": [{k: s.get(k) for k in ("id", "kind", "at", "source", "text")} for s in sources],
@@ -71,22 +77,44 @@ def behind(model: str, at: str | None = None) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("pk", "sk")}
+
+
 def _served(model: str, at: str) -> dict[str, Any] | None:
-    for number, entry in enumerate(ledger.history(f"model/{model}")):
-        detail = entry["detail"]
-        if entry["kind"] == "release" and entry["at"] <= at and detail.get("outcome") in ("promoted", "rolled back"):
-            if detail["outcome"] == "promoted":
-                return dict(detail) | {"at": entry["at"]}
-            undone = detail.get("version")
-            earlier = (e for e in ledger.history(f"model/{model}") if e["kind"] == "release" and e["at"] < entry["at"])
-            before = (
-                e for e in earlier if e["detail"].get("outcome") == "promoted" and e["detail"]["version"] != undone
-            )
-            found = next(before, None)
-            return dict(found["detail"]) | {"at": entry["at"]} if found else None
-        if number >= _LOOKED_BACK:
-            break
-    return None
+    """Return what the endpoint served at a time, by the config that the last release before it read back at its end.
+
+    Releases of an endpoint never overlap, so their fences are in the order of their times.
+
+    Raises:
+        NotFoundError: the endpoint served a config that no promoted release made (held half way, or not Linnet's).
+    """
+    then, subject = lineage.moment("at", at), f"model/{model}"
+    rows = [r for r in ledger.query(subject, "release#", newest_first=True) if _moment(r["at"]) <= then]
+    told = (ledger.entry(subject, "release", str(r["fence"])) for r in rows)
+    last = next((e for e in told if e and _moment(e["at"]) <= then), None)
+    config = last and last["detail"]["config"]
+    if last is None or config is None or _offboarded(subject, _moment(last["at"]), then):
+        return None
+    for row in rows:
+        made = ledger.entry(subject, "release", str(row["fence"])) if row["plan"]["target"] == config else None
+        if made and made["detail"]["outcome"] == "promoted":
+            kept = {k: row[k] for k in ("version", "package_arn", "run", "baseline", "fence")}
+            return kept | {"config": config, "at": last["at"],
+                           "model_name": names.sagemaker_model(settings().stack, model, int(row["version"]))}  # fmt: skip
+    why = f"release {last['detail']['fence']} ended as {last['detail']['outcome']} with {config}"
+    raise NotFoundError(f"no single version of {model} is known to have served at {at}: {why}")
+
+
+def _offboarded(subject: str, since: datetime, until: datetime) -> bool:
+    """Say whether the model was taken out in between; an off-boarding that was asked for and not confirmed is none."""
+    asked = [str(row["entry"]) for row in ledger.query(f"{subject}#seen", "offboarding#")]
+    times = [entry for entry in asked if since <= _moment(entry.partition("#")[0]) <= until]
+    return any("packages_deleted" in (ledger.read(f"{subject}#history", e) or {"detail": {}})["detail"] for e in times)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def of_data(uri: str) -> dict[str, Any]:
@@ -136,16 +164,9 @@ def ranked(model: str, wish: lineage.Wish) -> dict[str, Any]:
     }
     candidates = {str(c.get("run")): c for c in ledger.query(f"model/{model}", "candidate#")}
     rows = [
-        lineage.Row(
-            run=str(r["run"]), at=str(r["at"]), state=str(r["state"]), trigger=r.get("trigger") or {},
-            version=r.get("version"), why=str(r.get("why", "")),
-            metrics={
-                **({judged[r["run"]]["metric"]: judged[r["run"]]["value"]} if r["run"] in judged else {}),
-                **(candidates.get(str(r["run"]), {}).get("metrics") or {}),
-            },
-        )
+        _shown(r, judged.get(str(r["run"])), candidates.get(str(r["run"]), {}))
         for r in ledger.query(f"model/{model}", "run#")
-    ]  # fmt: skip
+    ]
     found = lineage.rank(rows, wish)
     return {
         "model": model,
@@ -153,3 +174,14 @@ def ranked(model: str, wish: lineage.Wish) -> dict[str, Any]:
         "runs": [r.document() for r in found[: wish.limit]],
         "found": len(found),
     }
+
+
+def _shown(run: Mapping[str, Any], judged: Mapping[str, Any] | None, candidate: Mapping[str, Any]) -> lineage.Row:
+    known = {judged["metric"]: judged["value"]} if judged else {}
+    used = {**(run.get("hyperparameters") or {}), **(candidate.get("hyperparameters") or {})}
+    return lineage.Row(
+        run=str(run["run"]), at=str(run["at"]), state=str(run["state"]), trigger=run.get("trigger") or {},
+        version=run.get("version"), why=str(run.get("why", "")), hyperparameters=used,
+        trial=lineage.trial(used, str(candidate.get("at", run["at"]))) if run.get("algorithm") else "",
+        metrics={**known, **(candidate.get("metrics") or {})},
+    )  # fmt: skip

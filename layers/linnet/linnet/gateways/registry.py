@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names
+from linnet.decisions import lineage, names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
 from linnet.gateways import approvals, leases, ledger, notifications, releases, runs, sagemaker
@@ -139,6 +139,7 @@ def apply(
         "decided_at": at,
         "comment": comment,
         "decided_how": kind,
+        "decided": approval_status,
     }
     ledger.change(
         f"model/{model}", f"candidate#{version:06d}", put=said,
@@ -239,14 +240,17 @@ def _transition(
         "at": at,
     }
     ledger.put_once(f"model/{model}", sk, outside)
-    put = {"registry": status, "status": status, "registry_at": at}
+    put = {
+        "registry": status, "status": status, "registry_at": at, "registry_by": _who(found),
+        "registry_comment": found.get("ApprovalDescription", ""),
+    }  # fmt: skip
     changed = ledger.change(
         f"model/{model}", sk, put=put, add={"approvals": int(status == "Approved")},
         only_if="attribute_not_exists(#registry) OR #registry <> :status", given={"status": status},
     )  # fmt: skip
     row = changed or ledger.read(f"model/{model}", sk) or {}
     detail = {
-        "version": version, "package_arn": arn, "status": status, "decided_by": row.get("decided_by") or _who(found),
+        "version": version, "package_arn": arn, "status": status, "decided_by": lineage.approver(row)["decided_by"],
         "comment": found.get("ApprovalDescription", ""), "correlation_id": row.get("correlation_id", event_id),
     }  # fmt: skip
     ledger.append(f"model/{model}", "candidate", at, detail, key=f"{version}#{status}#{row.get('approvals', 0)}")
