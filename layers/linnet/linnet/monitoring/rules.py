@@ -189,7 +189,9 @@ def _whole(column: pa.Array) -> pa.Array:
     """Return texts as integers where no two texts would become the same one: integers are told apart much faster."""
     if len(column) == column.null_count or not pc.all(pc.ascii_is_decimal(column)).as_py():
         return column
-    if pc.max(pc.binary_length(column)).as_py() > _DIGITS or pc.any(pc.match_substring_regex(column, "^0.")).as_py():
+    length = pc.binary_length(column)
+    padded = pc.and_(pc.starts_with(column, "0"), pc.greater(length, 1))
+    if pc.max(length).as_py() > _DIGITS or pc.any(padded).as_py():
         return column
     return column.cast(pa.int64())
 
