@@ -24,6 +24,10 @@ MODEL = "flights"
 @pytest.fixture
 def intake(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Return the account with an onboarded model, its machines and its drift alarm in ALARM."""
+    return furnish(world, monkeypatch)
+
+
+def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     for name in ("retrain", "intake"):
         world.machines[name] = world._machine(name)
         monkeypatch.setenv(f"LINNET_{name.upper()}_MACHINE", world.machines[name])
@@ -608,6 +612,7 @@ def test_a_run_trains_on_labelled_capture_of_exact_versions_and_new_labels_are_s
         (listed,) = document["labelled"][kind]
         assert listed["version"]
     given_ = {"model": MODEL, "run": taken["run"], "spec": taken["spec"], "inputs_uri": taken["inputs_uri"], "at": now,
+              "too_large": taken["too_large"],
               "correlation_id": "c"}  # fmt: skip
     prepared = handler("prepare_data")(given_, CONTEXT)
     assert prepared["rows"]["labelled"] == 40

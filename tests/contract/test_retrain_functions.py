@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -39,6 +42,7 @@ def call(function: str, taken: Steps, **more: Any) -> Steps:
         "at": "2026-11-21T02:01:00Z",
         "correlation_id": "c",
         "spec": taken["spec"],
+        "too_large": taken["too_large"],
     }
     return dict(handler(function)(payload | {"inputs_uri": taken["inputs_uri"]} | more, CONTEXT))
 
@@ -188,7 +192,7 @@ def test_ev_01_ev_03_candidate_and_champion_are_judged_on_the_same_rows_and_the_
     assert again["verdict"] in ("not better", "below threshold")
 
 
-def test_ev_05_ev_07_the_report_tells_older_data_apart_how_the_model_fits_and_its_best_threshold(intake: World) -> None:
+def test_ev_05_ev_07_the_report_tells_older_data_apart_how_the_model_fits_and_its_threshold(intake: World) -> None:
     taken, found = prepared(intake)
     predictions = {
         who: answers(intake, taken, found, rounds, who) for who, rounds in (("candidate", 200), ("champion", 2))
@@ -206,8 +210,25 @@ def test_ev_05_ev_07_the_report_tells_older_data_apart_how_the_model_fits_and_it
     fit = report["fit"]
     assert fit["train"] > 0.99 > fit["holdout"] == pytest.approx(judged["value"])
     assert fit["verdict"] == ("overfit" if fit["train"] - fit["holdout"] > 0.1 else "healthy")
-    threshold = json.loads(object_(intake, judged["evaluation_uri"].replace("evaluation.json", "threshold.json")))
-    assert threshold == {"threshold": report["best_threshold"]["threshold"]}
+    assert judged["decision_threshold"] == report["decision"]["threshold"]
+    assert judged["metrics"] == report["metrics"]
+    assert judged["champion_metrics"] == report["champion"]["metrics"]
+
+
+def test_ev_06_a_candidate_whose_calls_cost_more_than_the_spec_allows_is_refused_beside_the_champions_cost(
+    intake: World,
+) -> None:
+    taken, found = prepared(intake)
+    predictions = {
+        who: answers(intake, taken, found, rounds, who) for who, rounds in (("candidate", 60), ("champion", 2))
+    }
+    taken["spec"]["evaluation"]["maximum_cost_per_row"] = 0.01
+    judged = call("evaluate_candidate", taken, labels_uri=found["labels_uri"], predictions=predictions,
+                  champion={"version": 3, "package_arn": "arn", "model_name": "m"})  # fmt: skip
+
+    assert judged["verdict"] == "not better"
+    cost, other = (judged[of]["cost_per_row"] for of in ("metrics", "champion_metrics"))
+    assert f"its cost of {cost:.4f} a row (the champion's is {other:.4f}) is above the maximum 0.0100" in judged["why"]
 
 
 def test_f21_a_batch_with_other_rows_than_its_manifest_promised_is_refused(intake: World) -> None:
@@ -255,8 +276,11 @@ def test_rg_01_f28_registering_twice_is_one_pending_version_bound_to_the_artifac
     assert described["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"] == given["judged"]["evaluation_uri"]
     kept = described["CustomerMetadataProperties"]
     assert (kept["run"], kept["trigger"], len(kept["sha256"])) == (taken["run"], "NewDataAvailable", 64)
+    assert float(kept["decision_threshold"]) == given["judged"]["decision_threshold"]
     assert "owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})
-    assert (ledger.read(f"model/{MODEL}", "candidate#000001") or {})["baseline"].endswith(f"/{MODEL}/{taken['run']}")
+    row = ledger.read(f"model/{MODEL}", "candidate#000001") or {}
+    assert row["baseline"].endswith(f"/{MODEL}/{taken['run']}")
+    assert row["decision_threshold"] == given["judged"]["decision_threshold"]
 
 
 def test_f34_a_missing_artifact_is_not_registered(intake: World, lab: Lab) -> None:
@@ -302,3 +326,32 @@ def test_the_plan_of_the_training_follows_from_the_sample(lab: Lab) -> None:
     assert request["TrainingJobName"] == "linnet-flights-r0123456789"
     assert request["OutputDataConfig"]["S3OutputPath"].endswith("/models/flights/r0123456789")
     assert spec_json(check_spec(flights.spec())) == sample("plan_training")["spec"]
+
+
+def test_the_processing_jobs_archive_needs_only_what_its_image_has(
+    intake: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scikit-learn image has numpy, pyarrow and boto3; pydantic and powertools are in no image of SageMaker's."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    put(intake, "b1")
+    taken = take("e1")
+    request = handler("plan_processing")(
+        {n: taken[n] for n in ("model", "run", "spec", "inputs_uri")} | {"correlation_id": "c"}, CONTEXT
+    )
+    again = handler("plan_processing")(
+        {n: taken[n] for n in ("model", "run", "spec", "inputs_uri")} | {"correlation_id": "c"}, CONTEXT
+    )
+    code = request["ProcessingInputs"][0]["S3Input"]["S3Uri"]
+    archive = tmp_path / code.rpartition("/")[2]
+    archive.write_bytes(object_(intake, code))
+    program = (
+        "import runpy, sys\n"
+        "for name in ('pydantic', 'pydantic_core', 'aws_lambda_powertools', 'yaml'): sys.modules[name] = None\n"
+        f"sys.argv = [{str(archive)!r}]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert request == again  # the same code is the same archive
+    assert request["AppSpecification"]["ContainerEntrypoint"][1].endswith(archive.name)
+    assert "main() missing 3 required positional arguments" in ran.stderr  # it got as far as the work itself

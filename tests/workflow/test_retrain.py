@@ -26,7 +26,8 @@ def test_eb_08_tr_13_a_run_passes_every_state_in_order_and_registers_a_version(w
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert ended["states"] == [
-        "Remember who asked", "Take the run slot", "May this run start?", "Validate the data", "Is the data good enough?",
+        "Remember who asked", "Take the run slot", "May this run start?", "Does the data fit in a function?",
+        "Validate the data", "Is the data good enough?",
         "Prepare the data", "Plan the training", "Are hyperparameters tuned?", "Train", "Plan the evaluation",
         "Let both answer the held-out rows", "Judge the candidate", "Is it better than the champion?",
         "Register the candidate", "Who decides?", "Record the decision", "Was it approved?",

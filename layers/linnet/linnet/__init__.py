@@ -1,1 +1,1 @@
-"""Linnet: what all handlers share. Arrows: functions -> events, decisions, gateways, monitoring; decisions -> events."""
+"""Linnet: what all handlers share. Arrows: functions -> data, events, decisions, gateways, monitoring; decisions -> events."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-BROKEN = ("failed", "stopped", "quota", "throttled", "no capacity", "spot exhausted")
+BROKEN = ("failed", "stopped", "quota", "throttled", "no capacity", "spot exhausted", "lost answer")
 """The outcomes of runs that came to no judgement."""
-AGAIN = ("quota", "throttled", "no capacity", "spot exhausted")
+AGAIN = ("quota", "throttled", "no capacity", "spot exhausted", "lost answer")
 """Those that may end well when tried again later: nothing was wrong with the data, the spec or the code."""
 _ERROR = {
     "stopped": "RunStopped",
@@ -18,6 +18,7 @@ _ERROR = {
     "throttled": "Throttled",
     "no capacity": "NoCapacity",
     "spot exhausted": "SpotExhausted",
+    "lost answer": "LostAnswer",
 }
 _KINDS = ("TrainingJob", "HyperParameterTuningJob", "TransformJob", "ProcessingJob")
 _WORDS = {
@@ -35,6 +36,8 @@ _CODES = {
     "TooManyRequestsException": "throttled",
     "InsufficientInstanceCapacity": "no capacity",
     "CapacityError": "no capacity",
+    # A job's name is the run's own: one that exists was made by a call of this run whose answer was lost (F28).
+    "ResourceInUse": "lost answer",
 }
 _LONGEST = 1000
 
@@ -85,7 +88,9 @@ def _object(cause: str) -> Mapping[str, Any]:
 def _of_job(kind: str, told: Mapping[str, Any]) -> tuple[str, str]:
     """Return outcome and reason of a job that did not complete, from its description."""
     status, secondary = told[f"{kind}Status"], told.get("SecondaryStatus", "")
-    reason, job = str(told.get("FailureReason", "")), f"{_WORDS[kind]} {told.get(f'{kind}Name', '')}".strip()
+    job = f"{_WORDS[kind]} {told.get(f'{kind}Name', '')}".strip()
+    # A processing job says in its ExitMessage what its program said.
+    reason = " ".join(str(told[key]) for key in ("FailureReason", "ExitMessage") if told.get(key))
     if secondary == "MaxWaitTimeExceeded":
         limit = (told.get("StoppingCondition") or {}).get("MaxWaitTimeInSeconds", "its")
         return (

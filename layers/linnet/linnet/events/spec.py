@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from linnet.errors import BadInputError
 from linnet.events.spec_parts import COLUMN, EMAIL, INSTANCE, MODEL, TAG_VALUE, WORDS, Fraction, Part
@@ -49,6 +49,16 @@ class Rule(Part):
         return self
 
 
+class Processing(Part):
+    """The job that checks and prepares a run's data where that is too large for a function."""
+
+    above_bytes: int = Field(default=256 * 1024 * 1024, ge=1, le=256 * 1024 * 1024)
+    """More than this goes to the job; Parquet counts four times, because it is compressed."""
+    instance_type: INSTANCE = "ml.m5.4xlarge"
+    volume_gb: int = Field(default=100, ge=1, le=16384)
+    max_runtime_seconds: int = Field(default=4 * 3600, ge=60, le=5 * 86400)
+
+
 class Data(Part):
     """How the model's data looks and when it is good enough to train on."""
 
@@ -66,7 +76,9 @@ class Data(Part):
     quiet_seconds: int = Field(default=300, ge=10, le=3600)
     """A batch without a manifest closes when nothing arrived for so long."""
     batch_limit_seconds: int = Field(default=3600, ge=60, le=86400)
-    maximum_bytes: int = Field(default=256 * 1024 * 1024, ge=1, le=1024**3)
+    maximum_bytes: int = Field(default=16 * 1024**3, ge=1, le=256 * 1024**3)
+    """More than this in one batch, or in the window's older batches together, is refused."""
+    processing: Processing = Processing()
     minimum_rows: int = Field(default=500, ge=10)
     rules: list[Rule] = Field(default_factory=list, max_length=200)
 
@@ -88,8 +100,8 @@ class Bias(Part):
     """A column of the data, a feature or not; it reaches no model by this."""
     disadvantaged: list[Annotated[str, Field(max_length=256)]] = Field(min_length=1, max_length=50)
     """Values of the facet that make the group; all other rows are compared with it."""
-    limits: dict[Literal["DPPL", "DI", "AD", "RD"], Annotated[float, Field(ge=0)]] = Field(min_length=1)
-    """Largest distance of a metric from its ideal, 1 for DI and 0 for the others."""
+    limits: dict[Literal["DPPL", "DI", "AD", "RD", "DAR", "DRR"], Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    """Largest distance of a metric from its ideal, 1 for DI and 0 for the others; one of too few rows is refused."""
 
 
 class Evaluation(Part):
@@ -101,6 +113,8 @@ class Evaluation(Part):
     """The candidate must exceed the champion by more than this; a tie keeps the champion."""
     false_positive_cost: Annotated[float, Field(ge=0)] = 50.0
     false_negative_cost: Annotated[float, Field(ge=0)] = 500.0
+    maximum_cost_per_row: Annotated[float, Field(ge=0)] | None = None
+    """What wrong calls on the held-out rows may cost a row, at the decision threshold (EV-06); None for no such gate."""
     overfit_gap: Fraction = 0.1
     """More than this between training rows and holdout is overfit: told, and refused if `refuse_overfit`."""
     refuse_overfit: bool = False
@@ -301,3 +315,30 @@ def _part_at(path: tuple[str | int, ...]) -> type[BaseModel]:
 def spec_json(spec: Spec) -> dict[str, Any]:
     """Return the spec as a plain JSON document with all defaults filled in."""
     return dict(json.loads(spec.model_dump_json()))
+
+
+def filled(stored: dict[str, Any], part: type[BaseModel] = Spec) -> dict[str, Any]:
+    """Return a stored spec with today's defaults for the fields that it does not have.
+
+    Nothing is checked: a model stays onboarded though a later version of Linnet would refuse its spec.
+    """
+    full = dict(stored)
+    for name, field in part.model_fields.items():
+        if name in stored:
+            full[name] = _filled(stored[name], field.annotation)
+        elif not field.is_required():
+            full[name] = to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
+    return full
+
+
+def _filled(value: Any, kind: Any) -> Any:
+    """Fill the parts in a value of an annotated kind: a part, a list or mapping of parts, or one of these or None."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return filled(value, kind) if isinstance(value, dict) else value
+    inner = get_args(kind)
+    if isinstance(value, list) and get_origin(kind) is list:
+        return [_filled(each, inner[0]) for each in value]
+    if isinstance(value, dict) and get_origin(kind) is dict:
+        return {key: _filled(each, inner[1]) for key, each in value.items()}
+    parts = [k for k in inner if isinstance(k, type) and issubclass(k, BaseModel)]
+    return _filled(value, parts[0]) if parts else value

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import batches, governor, names, signals
 from linnet.errors import BadInputError, NotFoundError
 from linnet.events.aws import S3Event
-from linnet.gateways import ledger, s3, specs
+from linnet.gateways import inputs, ledger, quarantine, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -28,8 +28,11 @@ def arrived(event: S3Event) -> dict[str, Any]:
     if where is None or found.size == 0:
         return {"ignored": f"{found.key} is a folder's marker, empty, or not raw data"}
     model, folder, name = where
+    bucket = event.detail.bucket.name
+    if bucket != settings().data_bucket:
+        raise BadInputError("bucket", bucket, settings().data_bucket)
     spec = specs.spec_of(model, field="model in key", said=found.key)
-    uri = f"s3://{event.detail.bucket.name}/{found.key}"
+    uri = f"s3://{bucket}/{found.key}"
     if name == signals.MANIFEST:
         return _close_by_manifest(model, folder, uri, found.version_id, event.at, spec)
     row = {"uri": uri, "version": found.version_id, "size": found.size, "sequencer": found.sequencer}
@@ -252,13 +255,25 @@ def for_run(model: str, window: int) -> list[dict[str, Any]]:
     return batches.each_object_once(found)
 
 
-def judge(model: str, accepted: list[str], refused: Mapping[str, str], at: str) -> None:
-    """Mark batches as accepted or refused (with the reason); a judged batch keeps its first judgement."""
-    for batch, state, why in [
-        *((b, "accepted", "") for b in accepted),
-        *((b, "refused", w) for b, w in refused.items()),
-    ]:
+def conclude(model: str, run: str, reports: Mapping[str, Mapping[str, Any]], at: str) -> dict[str, Any]:
+    """Write the run's validation_report.json and mark its batches as accepted or refused, from the reports by batch.
+
+    Returns `{passed, failures, report_uri}`. A batch that is judged keeps its first judgement.
+    """
+    failures = [f"{name}: {text}" for name, report in reports.items() for text in report["failures"]]
+    document = {
+        "version": 1, "model": model, "run": run, "at": at,
+        "verdict": "FAIL" if failures else "PASS", "failures": failures, "batches": reports,
+    }  # fmt: skip
+    uri = inputs.results_uri(model, run, "validation_report.json")
+    s3.put(uri, json.dumps(document, indent=1).encode())
+    refused = {name: "; ".join(r["failures"])[:500] for name, r in reports.items() if r["verdict"] != "PASS"}
+    for name in reports:
+        state, why = ("refused", refused[name]) if name in refused else ("accepted", "")
         ledger.change(
-            f"model/{model}", f"batch#{batch}", put={"state": state, "why": why, "judged_at": at},
+            f"model/{model}", f"batch#{name}", put={"state": state, "why": why, "judged_at": at},
             only_if="#state = :closed", given={"closed": "closed"},
         )  # fmt: skip
+    if refused:
+        quarantine.keep_batches(model, run, refused, uri)
+    return {"passed": not failures, "failures": failures[:20], "report_uri": uri}

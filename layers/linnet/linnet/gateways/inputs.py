@@ -6,6 +6,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ _LIST_BYTES = 32 * 1024 * 1024
 def read(inputs_uri: str) -> list[dict[str, Any]]:
     """Return a run's batches, oldest first."""
     return list(json.loads(s3.read(inputs_uri, limit=_LIST_BYTES))["batches"])
+
+
+def spec(inputs_uri: str) -> dict[str, Any]:
+    """Return the spec that the run began with."""
+    return dict(json.loads(s3.read(inputs_uri, limit=_LIST_BYTES))["spec"])
+
+
+def sizes(inputs_uri: str) -> list[int]:
+    """Return the sizes in bytes of all files that a run reads."""
+    live = labelled(inputs_uri)
+    return [int(o["size"]) for o in chain(*(b["objects"] for b in read(inputs_uri)), live["capture"], live["truth"])]
 
 
 def labelled(inputs_uri: str) -> dict[str, list[dict[str, Any]]]:

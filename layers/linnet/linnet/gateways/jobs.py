@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, training, tuning
+from linnet.decisions import names, processing, training, tuning
 from linnet.errors import BusyError, NotFoundError
 from linnet.gateways.clients import client
 from linnet.gateways.removal import is_gone
@@ -26,7 +26,8 @@ def of_run(model: str, run: str) -> list[tuple[str, str]]:
     stack = settings().stack
     transforms = [("transform_job", names.job(stack, model, run, who)) for who in ("candidate", "champion")]
     tuned = ("hyper_parameter_tuning_job", tuning.name(stack, run))
-    return [tuned, *(("training_job", name) for name in _training_names(model, run)), *transforms]
+    reading = ("processing_job", names.job(stack, model, run, processing.PURPOSE))
+    return [reading, tuned, *(("training_job", name) for name in _training_names(model, run)), *transforms]
 
 
 def _training_names(model: str, run: str) -> list[str]:
@@ -76,7 +77,7 @@ def _status(kind: str, name: str) -> str:
 
 
 def billed_instance_seconds(model: str, run: str) -> float:
-    """Return what a run's training was billed: the billable seconds of its jobs, each for all of its instances."""
+    """Return what a run was billed: the billable seconds of its training and processing jobs, each for all its instances."""
     tuned = _of_tuning(tuning.name(settings().stack, run))
     jobs = [*_training_names(model, run), *(str(job["TrainingJobName"]) for job in tuned)]
     total = 0.0
@@ -85,6 +86,9 @@ def billed_instance_seconds(model: str, run: str) -> float:
         if job:
             # SageMaker bills this time for every instance (DescribeTrainingJob, BillableTimeInSeconds).
             total += job.get("BillableTimeInSeconds", 0) * job["ResourceConfig"].get("InstanceCount", 1)
+    reading = _described("processing_job", names.job(settings().stack, model, run, processing.PURPOSE))
+    if reading and "ProcessingStartTime" in reading and "ProcessingEndTime" in reading:
+        total += (reading["ProcessingEndTime"] - reading["ProcessingStartTime"]).total_seconds()
     return total
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import failures, governor, names, signals
+from linnet.decisions import failures, governor, names, processing, signals
 from linnet.events.signals import Signal
 from linnet.gateways import approvals, batches, jobs, labelled, ledger, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
@@ -144,6 +145,8 @@ def _begin(
     found: list[dict[str, Any]], live: Mapping[str, Any], snapshot: str, correlation_id: str,
 ) -> dict[str, Any]:  # fmt: skip
     inputs = {"batches": [b | {"newest": b is found[-1]} for b in found], "labelled": live, "snapshot": snapshot}
+    inputs["spec"] = spec
+    files = chain(*(b["objects"] for b in found), live["capture"], live["truth"])
     uri = f"s3://{settings().data_bucket}/results/{model}/{run}/inputs.json"
     s3.put(uri, json.dumps(inputs).encode())
     champion = ledger.read(f"model/{model}", "champion")
@@ -157,6 +160,7 @@ def _begin(
     ledger.append(f"model/{model}", "run-started", at, row, key=run, beside=[begun])
     return {
         "proceed": True, "why": "", "model": model, "run": run, "trigger": shown, "spec": spec, "inputs_uri": uri,
+        "too_large": processing.too_large(spec, (int(o["size"]) for o in files)),
         "champion": {k: champion[k] for k in ("version", "package_arn", "model_name")} if champion else None,
         "training_job": names.job(settings().stack, model, run), "correlation_id": correlation_id,
         "decision_seconds": spec["approval"]["timeout_hours"] * 3600,
@@ -206,7 +210,7 @@ def close(
         for question in approvals.waiting(model):
             if question.get("run") == run:
                 approvals.expire(question["decision_id"], at=at, why=why)
-    spec = (ledger.read(f"model/{model}", "spec") or {}).get("spec", {})
+    spec = specs.read(model)
     if spec and (again or outcome in failures.AGAIN) and _wait_again(model, run, spec["retraining"]["retries"]):
         why = f"{why} It is tried again."
     entry = {
@@ -289,6 +293,7 @@ _NEXT = {
     "refused": "Mend the data that validation_report.json names and put it as a new batch.",
     "stopped": "Somebody stopped it: nothing starts again by itself. Start it again by hand or wait for the next signal.",
     "quota": "Ask for a higher service quota of this instance type, or choose another one in training.instance_type.",
+    "lost answer": "Nothing to mend: the job that nobody knew of was stopped. Start it again by hand if it is not tried again.",
     "throttled": "Nothing to mend: the account called too often. Start it again by hand or wait for the next signal.",
     "no capacity": "Choose another training.instance_type, or start it again by hand later.",
     "spot exhausted": "Raise training.spot.max_wait_seconds, or let the job go on on demand: training.spot.then_on_demand.",
@@ -296,12 +301,32 @@ _NEXT = {
 }
 
 
-def reconcile(model: str, at: str) -> dict[str, Any]:
-    """Free a slot whose execution has ended, and start what waits; what an event missed is found here (F5)."""
+def died(model: str, execution: str, at: str, status: str, why: str) -> dict[str, Any] | None:
+    """End the run that an ended execution left open, with the slot or waiting for a person; None if it left none.
+
+    Its reasons wait again, as often as the spec's `retries` allow, unless somebody stopped it (F30) or it has registered
+    its candidate, which stays in the registry.
+    """
+    run = names.run_id(model, execution)
     slot = ledger.read(f"model/{model}", "slot") or {}
-    owner = slot.get("owner")
-    if owner:
-        arn = settings().retrain_machine.replace(":stateMachine:", ":execution:") + f":{owner}"
+    row = ledger.read(f"model/{model}", f"run#{run}") or {}
+    registered, stopped = row.get("state") == "registered", status == "ABORTED"
+    if slot.get("owner") != execution and row.get("state") != "running" and not registered:
+        return None
+    if registered:
+        why = f"{why} Its candidate stays in the registry and can still be approved there."
+    return close(
+        model, run, execution, at, "stopped" if stopped else "failed", why, again=not stopped and not registered,
+        correlation_id=str(row.get("correlation_id", execution)),
+    )  # fmt: skip
+
+
+def reconcile(model: str, at: str) -> dict[str, Any]:
+    """End runs whose execution has ended without a word, and start what waits; what an event missed is found here (F5)."""
+    slot = ledger.read(f"model/{model}", "slot") or {}
+    asked = [ledger.read(f"model/{model}", f"run#{q['run']}") for q in approvals.waiting(model) if q.get("run")]
+    for execution in {str(e) for e in (slot.get("owner"), *(r.get("execution") for r in asked if r)) if e}:
+        arn = settings().retrain_machine.replace(":stateMachine:", ":execution:") + f":{execution}"
         try:
             status = client("stepfunctions").describe_execution(executionArn=arn)["status"]
         except ClientError as error:
@@ -309,10 +334,7 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
                 raise
             status = "gone"
         if status != "RUNNING":
-            close(
-                model, str(slot["run"]), str(owner), at, "failed", f"its execution is {status} and left the slot taken.",
-                correlation_id=str(owner), again=True,
-            )  # fmt: skip
+            died(model, execution, at, status, f"its execution is {status} and left the run open.")
     return start(model, at, attempt=at[:16])
 
 

@@ -1,0 +1,80 @@
+"""From a run's accepted batches to its channels, its held-out rows and the baseline that follows the model (DV-04, MO-01)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from linnet.gateways import inputs, s3
+from linnet.monitoring import split
+from linnet.monitoring.capture import labelled, read_capture
+from linnet.monitoring.files import CONSTRAINTS, STATISTICS, statistics_json, suggest_constraints
+from linnet.monitoring.profile import profile
+from linnet.monitoring.tables import Limits, Source, read_table
+
+
+def prepare(
+    model: str,
+    run: str,
+    spec: Mapping[str, Any],
+    batches: Sequence[Mapping[str, Any]],
+    live: Mapping[str, Sequence[Mapping[str, Any]]],
+    limits: Limits,
+) -> dict[str, Any]:
+    """Write train, validation and held-out rows of exactly the listed object versions; return URIs and counts of rows.
+
+    `live` are the run's objects of capture and ground truth.
+
+    Raises:
+        BadInputError: the files are larger than the limit, or their rows cannot be split as the spec asks.
+        NotFoundError: a listed version of a file is gone.
+    """
+    data = spec["data"]
+    older = [o for b in batches if not b["newest"] for o in b["objects"]]
+    newest = [o for b in batches if b["newest"] for o in b["objects"]]
+    with (
+        tempfile.TemporaryDirectory() as made,
+        inputs.files(older, limits.bytes) as old,
+        inputs.files(newest, limits.bytes) as new,
+        inputs.files(live["capture"], limits.bytes) as asked,
+        inputs.files(live["truth"], limits.bytes) as truth,
+    ):
+        capture = read_capture((path.read_bytes() for _, path in asked), list(data["features"]))
+        known = labelled(capture, (p.read_bytes() for _, p in truth), label=data["label"], entity=data["entity"])
+        prepared = split.prepare(
+            [Source(name, path, data["format"]) for name, path in old],
+            [Source(name, path, data["format"]) for name, path in new],
+            data,
+            Path(made),
+            algorithm=spec["training"]["algorithm"],
+            limits=limits,
+            labelled=known if known.num_rows else None,
+            facet=(spec["evaluation"].get("bias") or {}).get("facet"),
+        )
+        baseline = _baseline(model, run, spec, prepared)
+        folder = inputs.processed_uri(model, run)
+        uris = {
+            "train_uri": inputs.upload(prepared.train, f"{folder}/train/part-00001.csv"),
+            "validation_uri": inputs.upload(prepared.validation, f"{folder}/validation/part-00001.csv"),
+            "features_uri": inputs.upload(prepared.test_features, f"{folder}/test/features.csv"),
+            "labels_uri": inputs.upload(prepared.test_labels, f"{folder}/test/labels.csv"),
+        }
+    return uris | {"rows": dict(prepared.rows), "baseline_uri": baseline}
+
+
+def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Prepared) -> str:
+    """Write statistics.json and constraints.json of the training features; return their folder."""
+    features = spec["data"]["features"]
+    headed = spec["training"]["algorithm"] == "script"
+    limits = Limits(bytes=prepared.train.stat().st_size, rows=prepared.rows["train"])  # of a file that was just written
+    table = read_table(
+        [Source("train", prepared.train)], columns=None if headed else list(prepared.columns), limits=limits
+    )
+    seen = profile(table, kinds=features, only=list(features))
+    folder = inputs.baseline_uri(model, run)
+    s3.put(f"{folder}/{STATISTICS}", json.dumps(statistics_json(seen)).encode())
+    s3.put(f"{folder}/{CONSTRAINTS}", json.dumps(suggest_constraints(seen)).encode())
+    return folder
