@@ -6,7 +6,7 @@ from typing import Any
 
 from linnet.data.check import check
 from linnet.data.limits import in_function
-from linnet.gateways import batches, inputs, processing
+from linnet.gateways import inputs, processing, quality
 from linnet.handling import task
 
 
@@ -18,4 +18,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         reports = processing.found(model, run)["reports"]
     else:
         reports = check(spec, inputs.read(event["inputs_uri"]), in_function(spec["data"]))
-    return batches.conclude(model, run, reports, event["at"])
+    return quality.conclude(model, run, reports, event["at"])

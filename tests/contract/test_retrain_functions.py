@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,21 @@ def test_dv_01_a_clean_batch_passes_and_is_accepted_with_a_report(intake: World)
     assert (report["verdict"], report["batches"]["good"]["rows"]) == ("PASS", 600)
     assert all("observed" in rule for rule in report["batches"]["good"]["rules"])
     assert (ledger.read(f"model/{MODEL}", "batch#good") or {})["state"] == "accepted"
+    assert gate_metrics() == {"DataQualityRules": len(report["batches"]["good"]["rules"]), "DataQualityRulesFailed": 0}
+
+
+def gate_metrics() -> dict[str, float]:
+    """Return the sums of the metrics that the gate has published."""
+    cloudwatch = clients.client("cloudwatch")
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    found = {}
+    for name in ("DataQualityRules", "DataQualityRulesFailed"):
+        points = cloudwatch.get_metric_statistics(
+            Namespace="Linnet", MetricName=name, Dimensions=[{"Name": "Model", "Value": MODEL}], Period=3600,
+            StartTime=hour - timedelta(hours=1), EndTime=hour + timedelta(hours=2), Statistics=["Sum"],
+        )["Datapoints"]  # fmt: skip
+        found[name] = sum(point["Sum"] for point in points)
+    return found
 
 
 def test_dv_01_only_the_damaged_batch_is_refused_with_its_rules_named_and_its_bytes_untouched(
@@ -107,6 +123,7 @@ def test_dv_01_only_the_damaged_batch_is_refused_with_its_rules_named_and_its_by
     states = {b: (ledger.read(f"model/{MODEL}", f"batch#{b}") or {})["state"] for b in ("good", "bad")}
     assert states == {"good": "accepted", "bad": "refused"}
     assert intake.documents(f"quarantine/{MODEL}/")
+    assert gate_metrics()["DataQualityRulesFailed"] == len(found["failures"])
     original = flights.batch(season="winter", rows=600, part=1, damaged=True)["part-00001.csv"]
     assert object_(intake, f"s3://{BUCKET}/raw-data/{MODEL}/bad/part-00001.csv") == original
 

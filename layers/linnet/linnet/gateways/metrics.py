@@ -88,6 +88,16 @@ def put_outcome(model: str, outcome: str) -> None:
     client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
 
 
+def put_quality(model: str, rules: int, failed: int) -> None:
+    """Publish what the data-quality gate found in a run: how many rules were held against its data, how many failed (DV-01)."""
+    dimensions = [{"Name": "Model", "Value": model}]
+    data = [
+        {"MetricName": name, "Dimensions": dimensions, "Value": float(value), "Unit": "Count"}
+        for name, value in (("DataQualityRules", rules), ("DataQualityRulesFailed", failed))
+    ]
+    client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=data)
+
+
 def put_reconciled(models: int) -> None:
     """Publish the reconciler's heartbeat: all models of the stack were looked at."""
     dimensions = [{"Name": "Stack", "Value": settings().stack}]
