@@ -46,6 +46,13 @@ def find(stack: str) -> list[Found]:
         if alarm["AlarmName"] not in made_by_stack:
             tags = client("cloudwatch").list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
             found.append(Found(Thing("alarm", alarm["AlarmName"]), alarm["AlarmArn"], _is_linnet(tags)))
+    for item in _pages(sagemaker.list_experiments, "ExperimentSummaries"):
+        name, arn = item["ExperimentName"], item["ExperimentArn"]
+        if name.startswith(prefix):
+            ours = _tagged(arn)
+            trials = _pages(sagemaker.list_trials, "TrialSummaries", ExperimentName=name)
+            found += [Found(Thing("trial", trial["TrialName"]), trial["TrialArn"], ours) for trial in trials]
+            found.append(Found(Thing("experiment", name), arn, ours))
     for group in _pages(sagemaker.list_model_package_groups, "ModelPackageGroupSummaryList", NameContains=prefix):
         name, arn = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
         if name.startswith(prefix):

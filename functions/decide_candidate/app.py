@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from linnet.errors import BadInputError
+from linnet.events.aws import Envelope, parse
 from linnet.gateways import registry
 from linnet.handling import listener, logger, task
 
@@ -23,6 +24,7 @@ def _decide(event: dict[str, Any], context: Any) -> dict[str, Any]:
     word = event.get("detail", event)
     if not isinstance(word, dict):
         raise BadInputError("detail", word, "decision_id, decision, decided_by, comment")
-    answer = registry.decide(word, event.get("time") or datetime.now(UTC).isoformat(timespec="seconds"))
+    at = parse(Envelope, event).at if "detail-type" in event else datetime.now(UTC).isoformat(timespec="seconds")
+    answer = registry.decide(word, at)
     logger.info("decided", extra={"decision_id": answer["decision_id"], "state": answer["state"], "why": answer["why"]})
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from linnet.gateways import signals
@@ -11,4 +12,4 @@ from linnet.handling import listener
 @listener
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take an EventBridge event; return what was done for each model."""
-    return signals.receive(event)
+    return signals.receive(event, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -10,11 +10,12 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{run, spec, trained, champion, features_uri}`; return `{transforms, predictions, trained}`."""
+    """Take `{run, spec, trained, champion, features_uri, at}`; return `{transforms, predictions, trained}`."""
     return candidates.plan_evaluation(
         event["spec"],
         run=event["run"],
         trained=event["trained"],
         champion=event["champion"],
         features_uri=event["features_uri"],
+        at=event["at"],
     )

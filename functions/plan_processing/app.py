@@ -10,5 +10,5 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{run, spec, inputs_uri}`; return the CreateProcessingJob request."""
-    return processing.plan(event["spec"], run=event["run"], inputs_uri=event["inputs_uri"])
+    """Take `{run, spec, inputs_uri, at}`; return the CreateProcessingJob request."""
+    return processing.plan(event["spec"], run=event["run"], inputs_uri=event["inputs_uri"], at=event["at"])

@@ -10,5 +10,5 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{endpoint}` or `{model}` (and `at`), `{data: s3://...}`, or `{model, runs: {metric, above, ...}}`."""
+    """Take `{endpoint}` or `{model}` (and `at`), `{data}` (and `limit`, `before`), or `{model, runs: {metric, ...}}`."""
     return lineage.trace(event)

@@ -11,6 +11,7 @@ from botocore import xform_name
 
 from local.sagemaker.api import ApiError, check_request, invalid, not_emulated
 from local.sagemaker.endpoints import Endpoints
+from local.sagemaker.experiments import Experiments
 from local.sagemaker.hosting import EndpointConfigs, Models
 from local.sagemaker.jobs import Jobs
 from local.sagemaker.ports import Aws, Clock, Executor
@@ -30,6 +31,7 @@ _REFUSALS = {
     "AccessDeniedException": "User is not authorized to perform this action because no identity-based policy allows it",
 }
 """What AWS says to an account that calls too often, has too few instances, or may not do this."""
+_VERBS = ("Create", "Describe", "List", "Update", "Delete", "Stop", "Add", "Associate", "Disassociate")
 
 
 class SageMaker:
@@ -64,11 +66,12 @@ class SageMaker:
         models = Models(self._world, registry)
         configs = EndpointConfigs(self._world, models)
         self._endpoints = Endpoints(self._world, configs)
-        self._jobs = Jobs(self._world, models.definition)
+        experiments = Experiments(self._world)
+        self._jobs = Jobs(self._world, models.definition, experiments)
         self._runtime = Runtime(self._world, self._endpoints)
         self._refused: dict[str, list[str]] = {}
         tunings, tags = Tunings(self._world, self._jobs), Tags(self._world)
-        self._services = (registry, models, configs, self._endpoints, self._jobs, tunings, tags)
+        self._services = (registry, models, configs, self._endpoints, self._jobs, tunings, tags, experiments)
 
     def call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         """Carry out a control-plane operation such as `CreateEndpoint`; times in the answer are epoch seconds.
@@ -79,7 +82,7 @@ class SageMaker:
         """
         check_request(operation, params)
         self._refuse(operation)
-        if not operation.startswith(("Create", "Describe", "List", "Update", "Delete", "Stop", "Add")):
+        if not operation.startswith(_VERBS):
             raise not_emulated(operation)
         method = xform_name(operation)
         for service in self._services:

@@ -10,6 +10,7 @@ from typing import Any
 
 from local.sagemaker import events
 from local.sagemaker.api import ApiError, invalid, not_emulated, shaped
+from local.sagemaker.experiments import Experiments
 from local.sagemaker.ports import Job, JobKind, JobOutcome
 from local.sagemaker.records import Record, listing, named
 from local.sagemaker.world import World
@@ -82,8 +83,9 @@ class _Report:
 class Jobs:
     """The jobs' operations. A job's name is taken for ever."""
 
-    def __init__(self, world: World, container_of: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(self, world: World, container_of: Callable[[str], dict[str, Any]], experiments: Experiments) -> None:
         self.world = world
+        self._experiments = experiments
         self.on_end: list[Callable[[Record], None]] = []
         """Called with a training job's record when it has ended."""
         self._container_of = container_of
@@ -139,9 +141,11 @@ class Jobs:
                 f"{kind.capitalize()} job names must be unique within an AWS account and region, "
                 f"and a {kind} job with this name already exists ({arn})",
             )
+        self._experiments.check(params.get("ExperimentConfig", {}))
         self._runs[kind][run.name] = run
         run.record |= {f"{run.title}Arn": arn, f"{run.title}Status": "InProgress"}
         self.world.created(run.record, arn, named(params))
+        self._experiments.track(kind, run.record, request.get("Container"))
         self.note(run, "Starting", "Preparing the instances")
         self.world.later(self.world.timings.job_start, lambda: self._start(run))
         return {f"{run.title}Arn": arn}
@@ -266,6 +270,7 @@ class Jobs:
         """Note a metric: the last value is the final one, and CloudWatch gets each."""
         run.metrics[name] = {"MetricName": name, "Value": value, "Timestamp": self.world.now()}
         run.record["FinalMetricDataList"] = list(run.metrics.values())
+        run.record.setdefault("#metrics", {}).setdefault(name, []).append((self.world.now(), value))
         self.world.metric("/aws/sagemaker/TrainingJobs", name, value, "None", {"TrainingJobName": run.name})
 
     def ended(self, run: _Run, outcome: JobOutcome) -> None:

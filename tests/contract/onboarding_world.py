@@ -97,7 +97,7 @@ class World:
 
 
 @contextmanager
-def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {
@@ -122,5 +122,5 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Return a fresh account with the stack's resources."""
-    with _environment(monkeypatch) as made:
+    with account(monkeypatch) as made:
         yield made

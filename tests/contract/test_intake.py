@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
+import time_machine
 
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import ledger, runs
@@ -57,8 +59,11 @@ def calm_alarms(world: World) -> None:
         )
 
 
-def wake(event: Any) -> Any:
-    return handler("on_signal")(event, CONTEXT)
+def wake(event: Any, at: datetime | None = None) -> Any:
+    """Deliver an event, in the moment that it tells of unless the test says another."""
+    told = event.get("time") if isinstance(event, dict) and not time_machine.escape_hatch.is_travelling() else None
+    with time_machine.travel(at or told, tick=False) if at or told else nullcontext():
+        return handler("on_signal")(event, CONTEXT)
 
 
 def wakes(*names: str) -> None:

@@ -178,6 +178,8 @@ def test_onboarding_makes_group_alarms_and_rows_and_repeating_it_changes_nothing
     assert first == again
     assert rows == {pk: list(ledger.query(pk)) for pk in rows}
     assert [m["kind"] for m in world.messages()] == ["onboarded"]
+    assert first["experiment"] == rows["model/flights"][0]["experiment"] == {"ExperimentName": "linnet-flights"}
+    assert world.sagemaker.describe_experiment(ExperimentName="linnet-flights")
     group = world.sagemaker.describe_model_package_group(ModelPackageGroupName="linnet-flights")
     tags = {t["Key"]: t["Value"] for t in world.sagemaker.list_tags(ResourceArn=group["ModelPackageGroupArn"])["Tags"]}
     assert tags == {"project": "linnet", "environment": "production", "model": "flights", "owner": "arrivals desk"}
@@ -250,12 +252,54 @@ def test_a_package_group_that_exists_is_adopted_if_it_is_ours_and_else_left_alon
         sagemaker.add_response("list_tags", {"Tags": [{"Key": k, "Value": v} for k, v in tags.items()]})
         if ours:
             sagemaker.add_response("add_tags", {"Tags": []})
+            sagemaker.add_response("create_experiment", {})
             assert onboard(world, spec)["group"] == arn
         else:
             with pytest.raises(ConflictError, match="exists and is not Linnet's for flights"):
                 onboard(world, spec)
             assert ledger.read("model/flights", "spec") is None
         sagemaker.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_experiment_that_exists_is_adopted_if_it_is_ours_and_else_left_alone(
+    world: World, spec: dict[str, Any], ours: bool
+) -> None:  # fmt: skip
+    # moto overwrites an existing experiment in silence; AWS refuses, since 2026 in these words.
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:experiment/linnet-flights"
+    tags = {"project": "linnet", "model": "flights" if ours else "other"}
+    with Stubber(clients.client("sagemaker")) as sagemaker:
+        sagemaker.add_response("create_model_package_group", {"ModelPackageGroupArn": arn})
+        sagemaker.add_client_error(
+            "create_experiment",
+            "ValidationException",
+            "Experiment names must be unique within an AWS account and region.",
+        )
+        sagemaker.add_response("describe_experiment", {"ExperimentArn": arn})
+        sagemaker.add_response("list_tags", {"Tags": [{"Key": k, "Value": v} for k, v in tags.items()]})
+        if ours:
+            sagemaker.add_response("add_tags", {"Tags": []})
+            assert onboard(world, spec)["experiment"] == {"ExperimentName": "linnet-flights"}
+        else:
+            with pytest.raises(
+                ConflictError, match="the experiment linnet-flights exists and is not Linnet's for flights"
+            ):
+                onboard(world, spec)
+            assert ledger.read("model/flights", "spec") is None
+        sagemaker.assert_no_pending_responses()
+
+
+def test_an_account_with_no_room_for_an_experiment_onboards_the_model_and_says_so(
+    world: World, spec: dict[str, Any]
+) -> None:  # fmt: skip
+    with Stubber(clients.client("sagemaker")) as sagemaker:
+        sagemaker.add_response("create_model_package_group", {"ModelPackageGroupArn": "arn:aws:sagemaker:x"})
+        sagemaker.add_client_error("create_experiment", "ResourceLimitExceeded", "The limit of experiments is reached")
+        made = onboard(world, spec)
+
+    row = ledger.read("model/flights", "spec") or {}
+    assert "The limit of experiments is reached" in row["experiment"]["why"]
+    assert made["experiment"] == row["experiment"]
 
 
 def test_an_older_spec_never_overwrites_a_newer_one(world: World, spec: dict[str, Any]) -> None:
@@ -299,7 +343,9 @@ def test_a_person_is_asked_once_with_all_that_would_go_and_the_token_stays_secre
     first = handler("ask_offboarding")(given, CONTEXT)
     again = handler("ask_offboarding")(given | {"token": "the second token"}, CONTEXT)
 
-    assert plan["things"] == {"endpoint": 1, "endpoint config": 2, "model": 2, "alarm": 2, "model package group": 1}
+    assert plan["things"] == {
+        "endpoint": 1, "endpoint config": 2, "model": 2, "alarm": 2, "experiment": 1, "model package group": 1,
+    }  # fmt: skip
     assert plan["why"] == "version 2 serves"
     assert first == again == {"decision_id": first["decision_id"], "state": "OPEN"}
     (message,) = world.messages()
@@ -342,6 +388,7 @@ def test_off_boarding_deletes_what_the_model_has_and_nothing_else_and_keeps_pack
     assert world.sagemaker.list_endpoint_configs()["EndpointConfigs"] == []
     assert [m["ModelName"] for m in world.sagemaker.list_models()["Models"]] == ["linnet-flights-eu-v1"]
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
+    assert world.sagemaker.list_experiments()["ExperimentSummaries"] == []
     assert world.sagemaker.describe_model_package_group(ModelPackageGroupName="linnet-flights")
     assert emails(world) == {"ada@example.org": onboarding.filter_policy(["_nothing"])}
     left = {str(r["sk"]).split("#")[0] for r in ledger.query("model/flights")}

@@ -73,11 +73,12 @@ def lab(intake: World, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """Return the local SageMaker's core behind the gateways' client."""
     made = Lab()
     real, core = clients.client, _Core(made)
-    for module in ("candidates", "jobs", "runs", "sagemaker"):
+    for module in ("candidates", "jobs", "removal", "runs", "sagemaker", "trials"):
         monkeypatch.setattr(
             f"linnet.gateways.{module}.client", lambda name: core if name == "sagemaker" else real(name)
         )
     made.call("CreateModelPackageGroup", ModelPackageGroupName="linnet-flights")
+    made.call("CreateExperiment", ExperimentName="linnet-flights")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     return made
 
@@ -352,12 +353,7 @@ def test_the_processing_jobs_archive_needs_only_what_its_image_has(
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     put(intake, "b1")
     taken = take("e1")
-    request = handler("plan_processing")(
-        {n: taken[n] for n in ("model", "run", "spec", "inputs_uri")} | {"correlation_id": "c"}, CONTEXT
-    )
-    again = handler("plan_processing")(
-        {n: taken[n] for n in ("model", "run", "spec", "inputs_uri")} | {"correlation_id": "c"}, CONTEXT
-    )
+    request, again = call("plan_processing", taken), call("plan_processing", taken)
     code = request["ProcessingInputs"][0]["S3Input"]["S3Uri"]
     archive = tmp_path / code.rpartition("/")[2]
     archive.write_bytes(object_(intake, code))
@@ -372,3 +368,13 @@ def test_the_processing_jobs_archive_needs_only_what_its_image_has(
     assert request == again  # the same code is the same archive
     assert request["AppSpecification"]["ContainerEntrypoint"][1].endswith(archive.name)
     assert "main() missing 3 required positional arguments" in ran.stderr  # it got as far as the work itself
+
+
+def test_a_facet_that_the_data_lacks_is_refused_by_the_gate_before_anything_is_trained(intake: World) -> None:
+    put(intake, "b1")
+    taken = take("e1")
+    taken["spec"]["evaluation"]["bias"] = {"facet": "region", "disadvantaged": ["north"], "limits": {"DI": 0.2}}
+    found = call("validate_data", taken)
+
+    assert not found["passed"]
+    assert "region" in found["failures"][0]

@@ -36,6 +36,10 @@ def made(world: World) -> World:
         )  # fmt: skip
         world.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-v1-f1", Tags=tags)
         alarm(world, f"{name}-drift", tags)
+        experiment = world.sagemaker.create_experiment(ExperimentName=name)["ExperimentArn"]
+        if tags:  # moto drops those of the request
+            world.sagemaker.add_tags(ResourceArn=experiment, Tags=tags)
+        world.sagemaker.create_trial(TrialName=f"{name}-r0123456789", ExperimentName=name)
     return world
 
 
@@ -51,6 +55,8 @@ def left(world: World) -> dict[str, list[str]]:
         "endpoints": sorted(e["EndpointName"] for e in world.sagemaker.list_endpoints()["Endpoints"]),
         "configs": sorted(c["EndpointConfigName"] for c in world.sagemaker.list_endpoint_configs()["EndpointConfigs"]),
         "models": sorted(m["ModelName"] for m in world.sagemaker.list_models()["Models"]),
+        "experiments": sorted(e["ExperimentName"] for e in world.sagemaker.list_experiments()["ExperimentSummaries"]),
+        "trials": sorted(t["TrialName"] for t in world.sagemaker.list_trials()["TrialSummaries"]),
         "alarms": sorted(a["AlarmName"] for a in world.cloudwatch.describe_alarms()["MetricAlarms"]),
     }
 
@@ -67,7 +73,7 @@ def test_listing_deletes_nothing_and_shows_what_would_go_and_what_stays(
     assert "would delete  endpoint             linnet-flights\n" in shown
     assert "left alone: no tag project=linnet:  endpoint             linnet-by-hand\n" in shown
     assert "linnet2-flights" not in shown
-    assert "4 to delete; nothing was deleted" in shown
+    assert "6 to delete; nothing was deleted" in shown
 
 
 def test_where_nobody_can_be_asked_nothing_is_deleted(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +104,8 @@ def test_yes_deletes_ours_in_order_and_leaves_the_rest(made: World) -> None:
         "endpoints": names,
         "configs": [f"{n}-v1-f1" for n in names],
         "models": [f"{n}-v1" for n in names],
+        "experiments": names,
+        "trials": [f"{n}-r0123456789" for n in names],
         "alarms": ["linnet-by-hand-drift", "linnet-of-the-stack", "linnet2-flights-drift"],
     }
     assert teardown.main(["--stack", "linnet", "--yes"]) == 0

@@ -25,7 +25,7 @@ from moto.moto_api._internal import mock_random
 
 from linnet.gateways import ledger, runs
 from linnet.settings import settings as environment
-from tests.contract.onboarding_world import BUCKET, CONTEXT, _environment, handler, sample
+from tests.contract.onboarding_world import BUCKET, CONTEXT, account, handler, sample
 from tests.contract.test_intake import CrashError, calm, crash_at, onboard
 
 NIGHTLY = bool(os.environ.get("LINNET_NIGHTLY"))
@@ -48,7 +48,7 @@ class Intake(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         self.monkeypatch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        self.world = self.stack.enter_context(_environment(self.monkeypatch))
+        self.world = self.stack.enter_context(account(self.monkeypatch))
         # The account's own times and ids must be the same each time a story is told again.
         mock_random.seed(7)
         self.clock = self.stack.enter_context(time_machine.travel(datetime(2026, 11, 21, 2, tzinfo=UTC), tick=False))

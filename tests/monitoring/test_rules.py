@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.errors import BadInputError
-from linnet.monitoring.rules import Rule, rules_of, validate, validate_files
+from linnet.monitoring import rules as gate
+from linnet.monitoring.rules import Rule, outliers, rules_of, validate, validate_files
 from linnet.monitoring.tables import Source
 
 DATA = {
@@ -153,6 +156,7 @@ def test_dv02_an_unreadable_file_fails_by_name_and_still_has_a_report() -> None:
     report = validate_files([Source("broken.csv", b"a,b\n1\n")], rules_of(DATA))
     assert report["verdict"] == "FAIL"
     assert report["rules"][0]["rule"] == "Readable"
+    assert report["outliers"] == {}
     assert "broken.csv, row 2" in report["failures"][0]
 
 
@@ -214,3 +218,71 @@ def test_ids_are_told_apart_by_their_text_even_where_they_are_numbers(ids: list[
     rules = [Rule("uniqueness", "id", above=0.5), Rule("type", "id", type="fractional")]
     entry = validate_files([Source("a.csv", content.encode())], rules)["rules"][0]
     assert entry["observed"] == once / 3
+
+
+def test_the_facet_of_the_bias_gate_must_be_a_column_before_anything_is_trained() -> None:
+    content = ",".join(HEADER) + "\n" + "\n".join(",".join(row) for row in rows()) + "\n"
+    sources = [Source("customers.csv", content.encode())]
+
+    assert validate_files(sources, rules_of(DATA, "email"))["verdict"] == "PASS"
+    report = validate_files(sources, rules_of(DATA, "gender"))
+    assert report["verdict"] == "FAIL"
+    assert report["failures"] == [
+        "Schema the columns customer_id, churned, age, income, email, gender: observed missing gender"
+    ]
+
+
+# --- outliers (DV-06) ------------------------------------------------------------------------------------------------
+
+
+def test_dv06_an_outlier_is_three_deviations_or_one_and_a_half_quartile_ranges_away() -> None:
+    """1..9 and 100: mean 14.5, deviation 28.6051, so 100 has z 2.989; quartiles 3.25 and 7.75, so all above 14.5 is out."""
+    found = outliers(np.array([100.0, *range(1, 10)]))
+
+    assert found["values"] == 10
+    assert found["z"] == pytest.approx({"share": 0.0, "low": 14.5 - 85.8152, "high": 14.5 + 85.8152}, abs=1e-4)
+    assert found["iqr"] == {"share": 0.1, "low": 3.25 - 6.75, "high": 7.75 + 6.75}
+    assert outliers(np.array([*range(1, 10), 14.5]))["iqr"]["share"] == 0  # the bound itself is in
+    assert outliers(-np.array([*range(1, 10), 14.5]))["iqr"]["share"] == 0
+    assert outliers(-np.array([*range(1, 10), 14.6]))["iqr"]["share"] == 0.1
+
+
+def test_dv06_at_three_deviations_exactly_a_value_is_out() -> None:
+    """Of 16 zeros, 1 and -1 the variance is 2 / 18 and the deviation 1/3: the z of 1 is 3; with 15 zeros it is 2.915."""
+    assert outliers(np.array([0.0] * 16 + [1.0, -1.0]))["z"]["share"] == pytest.approx(2 / 18)
+    assert outliers(np.array([0.0] * 15 + [1.0, -1.0]))["z"]["share"] == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e150, 1e150), min_size=3, max_size=60))
+def test_dv06_quartiles_are_numpys_and_every_share_is_one(values: list[float]) -> None:
+    found = outliers(np.array(values))
+    if len(set(values)) <= 2:
+        assert found == {}
+        return
+    first, third = np.quantile(values, (0.25, 0.75))
+    assert found["iqr"]["high"] == pytest.approx(third + 1.5 * (third - first), rel=1e-9)
+    assert all(0 <= found[name]["share"] <= 1 for name in ("z", "iqr"))
+    json.dumps(found, allow_nan=False)
+
+
+def test_dv06_outliers_are_in_the_report_of_number_columns_and_fail_nothing() -> None:
+    report = check(rows(income=lambda i: 40000 + i % 1000 if i % 100 else 79000))
+
+    assert report["verdict"] == "PASS"
+    assert set(report["outliers"]) == {"age", "income"}  # neither the label, of two values, nor texts
+    assert report["outliers"]["income"]["z"]["share"] == report["outliers"]["income"]["iqr"]["share"] == 0.01
+    assert report["outliers"]["age"] == outliers(np.array([20.0 + i % 60 for i in range(1000)]))
+
+
+def test_dv06_a_long_column_is_sampled_evenly_over_all_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_SAMPLE", 100)
+    values = [float(i) for i in range(5_000)]  # a drifting column: a sample of its head would have other bounds
+    cuts = [0, 3, 1_000, 1_001, 4_500, 5_000]
+    batches = [pa.RecordBatch.from_pydict({"a": values[start:end]}) for start, end in itertools.pairwise(cuts)]
+    found = validate(batches, [Rule("mean", "a", 0, 5_000)])["outliers"]["a"]
+
+    assert 100 <= found["values"] <= 200
+    assert found == outliers(np.array(values[::32]))  # wherever the batches are cut
+    assert found["iqr"]["low"] == pytest.approx(1_250 - 1.5 * 2_500, abs=60)
+    assert found["z"]["high"] == pytest.approx(2_500 + 3 * 5_000 / 12**0.5, abs=60)

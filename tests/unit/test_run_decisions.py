@@ -26,6 +26,13 @@ EVALUATION = {"metric": "auc", "threshold": 0.85, "margin": 0.0}
 APPROVAL = {"automatic": 0.90, "person": 0.85, "require_person": False}
 
 
+def report(auc: Any, champion: float | None = None, *, fit: str = "") -> dict[str, Any]:
+    """Return what the gates read of an evaluation.json."""
+    found: dict[str, Any] = {"metrics": {"auc": auc}}
+    found |= {} if champion is None else {"champion": {"metrics": {"auc": champion}}}
+    return found | ({"fit": {"verdict": fit}} if fit else {})
+
+
 @pytest.mark.parametrize(
     ("auc", "verdict", "tier"),
     [
@@ -38,14 +45,14 @@ APPROVAL = {"automatic": 0.90, "person": 0.85, "require_person": False}
     ],
 )
 def test_ev_02_rg_03_the_threshold_and_the_tiers_hold_at_their_boundaries(auc: float, verdict: str, tier: str) -> None:
-    judged = gates.judge({"auc": auc}, None, EVALUATION, APPROVAL)
+    judged = gates.judge(report(auc), EVALUATION, APPROVAL)
 
     assert (judged.verdict, judged.tier) == (verdict, tier)
     assert (judged.value, judged.threshold) == (auc, 0.85)
 
 
 def test_rg_08_a_spec_that_always_asks_a_person_has_no_automatic_tier() -> None:
-    assert gates.judge({"auc": 0.99}, None, EVALUATION, APPROVAL | {"require_person": True}).tier == "person"
+    assert gates.judge(report(0.99), EVALUATION, APPROVAL | {"require_person": True}).tier == "person"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_rg_08_a_spec_that_always_asks_a_person_has_no_automatic_tier() -> None:
 def test_ev_03_a_tie_keeps_the_champion_and_the_margin_counts(
     candidate: float, champion: float, margin: float, verdict: str
 ) -> None:
-    judged = gates.judge({"auc": candidate}, {"auc": champion}, EVALUATION | {"margin": margin}, APPROVAL)
+    judged = gates.judge(report(candidate, champion), EVALUATION | {"margin": margin}, APPROVAL)
 
     assert judged.verdict == verdict
     assert judged.champion_value == champion
@@ -64,8 +71,8 @@ def test_ev_03_a_tie_keeps_the_champion_and_the_margin_counts(
 
 @given(st.floats(0.85, 1), st.floats(0.85, 1))
 def test_f35_of_two_models_at_most_one_beats_the_other(one: float, other: float) -> None:
-    forth = gates.judge({"auc": one}, {"auc": other}, EVALUATION, APPROVAL).verdict
-    back = gates.judge({"auc": other}, {"auc": one}, EVALUATION, APPROVAL).verdict
+    forth = gates.judge(report(one, other), EVALUATION, APPROVAL).verdict
+    back = gates.judge(report(other, one), EVALUATION, APPROVAL).verdict
 
     assert [forth, back].count("better") <= 1
     assert (forth == back == "not better") == (one == other)
@@ -74,9 +81,9 @@ def test_f35_of_two_models_at_most_one_beats_the_other(one: float, other: float)
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.9", True])
 def test_f27_a_metric_that_is_missing_or_not_finite_is_refused_never_compared(value: Any) -> None:
     with pytest.raises(BadInputError, match=r"candidate\.auc"):
-        gates.judge({"auc": value}, None, EVALUATION, APPROVAL)
+        gates.judge(report(value), EVALUATION, APPROVAL)
     with pytest.raises(BadInputError, match=r"champion\.auc"):
-        gates.judge({"auc": 0.9}, {"auc": value}, EVALUATION, APPROVAL)
+        gates.judge({"metrics": {"auc": 0.9}, "champion": {"metrics": {"auc": value}}}, EVALUATION, APPROVAL)
 
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -132,7 +139,7 @@ def test_ev_07_overfitting_is_told_and_refuses_only_where_the_spec_says_so(
     fit: str, refuse: bool, verdict: str
 ) -> None:
     wanted = EVALUATION | {"refuse_overfit": refuse, "overfit_gap": 0.1}
-    judged = gates.judge({"auc": 0.95}, None, wanted, APPROVAL, fit)
+    judged = gates.judge(report(0.95, fit=fit), wanted, APPROVAL)
 
     assert judged.verdict == verdict
     assert ("overfit" in judged.why or "training rows" in judged.why) == (fit == "overfit")
@@ -144,17 +151,76 @@ def test_ev_07_overfitting_is_told_and_refuses_only_where_the_spec_says_so(
         ({"DPPL": 0.1, "DI": 0.8}, "better", "better"),
         ({"DPPL": -0.11, "DI": 0.8}, "not better", "DPPL -0.1100 is farther than 0.1 from 0"),
         ({"DPPL": 0.0, "DI": 1.3}, "not better", "DI 1.3000 is farther than 0.2 from 1"),
-        ({"DPPL": 0.0}, "not better", "DI is unknown"),
+        ({"DPPL": 0.0}, "not better", "DI is unknown: the group has 12 rows"),
     ],
 )
 def test_a_bias_beyond_its_limit_or_unknown_refuses_the_candidate_by_name(
     found: dict[str, float], verdict: str, said: str
 ) -> None:
     wanted = EVALUATION | {"bias": {"facet": "sex", "disadvantaged": ["F"], "limits": {"DPPL": 0.1, "DI": 0.2000001}}}
-    judged = gates.judge({"auc": 0.95}, None, wanted, APPROVAL, bias=found)
+    unknown = {"DI": "the group has 12 rows, the others 300; at least 30 are needed"} if "DI" not in found else {}
+    judged = gates.judge(report(0.95) | {"bias": {"metrics": found, "unknown": unknown}}, wanted, APPROVAL)
 
     assert judged.verdict == verdict
-    assert said.replace("0.2 ", "0.2 ") in f"{judged.verdict} {judged.why}"
+    assert said in f"{judged.verdict} {judged.why}"
+
+
+def test_a_bias_that_the_report_does_not_have_refuses_where_the_spec_limits_it() -> None:
+    wanted = EVALUATION | {"bias": {"facet": "sex", "disadvantaged": ["F"], "limits": {"DRR": 1}}}
+    judged = gates.judge(report(0.95), wanted, APPROVAL)
+
+    assert (judged.verdict, judged.why) == ("not better", "bias: DRR is unknown: the report does not have it")
+
+
+@pytest.mark.parametrize(
+    ("most", "verdict", "said"),
+    [
+        (None, "better", "tier: automatic"),
+        (41.5, "better", "tier: automatic"),
+        (41.4, "not better", "its cost of 41.5000 a row (the champion's is 60.2500) is above the maximum 41.4000"),
+    ],
+)
+def test_ev_06_a_candidate_above_the_maximum_cost_is_refused_beside_the_champions(
+    most: float | None, verdict: str, said: str
+) -> None:
+    found = {
+        "metrics": {"auc": 0.95, "cost_per_row": 41.5},
+        "champion": {"metrics": {"auc": 0.9, "cost_per_row": 60.25}},
+    }
+    judged = gates.judge(found, EVALUATION | {"maximum_cost_per_row": most}, APPROVAL)
+
+    assert judged.verdict == verdict
+    assert judged.why.endswith(said)
+
+
+def test_ev_06_f27_a_cost_that_is_missing_where_it_is_limited_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"candidate\.cost_per_row"):
+        gates.judge(report(0.95), EVALUATION | {"maximum_cost_per_row": 1.0}, APPROVAL)
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_all_that_speaks_against_a_candidate_is_told_at_once(refuse: bool) -> None:
+    wanted = EVALUATION | {
+        "refuse_overfit": refuse, "overfit_gap": 0.1, "maximum_cost_per_row": 1.0,
+        "bias": {"facet": "sex", "disadvantaged": ["F"], "limits": {"DPPL": 0.1, "DI": 0.2}},
+    }  # fmt: skip
+    found = {
+        "metrics": {"auc": 0.84, "cost_per_row": 2.0}, "champion": {"metrics": {"auc": 0.9, "cost_per_row": 1.5}},
+        "fit": {"verdict": "overfit"}, "bias": {"metrics": {"DPPL": 0.3, "DI": 0.5}, "unknown": {}},
+    }  # fmt: skip
+    judged = gates.judge(found, wanted, APPROVAL)
+
+    assert judged.verdict == "below threshold"
+    told = ("below the threshold", "the champion's 0.9", "cost of 2.0", "DPPL 0.3", "DI 0.5", "overfit")
+    assert [word for word in told if word not in judged.why] == []
+    assert len(judged.why.split("; ")) == len(told)
+
+
+def test_an_underfit_is_told_whatever_the_verdict() -> None:
+    verdicts = [gates.judge(report(auc, fit="underfit"), EVALUATION, APPROVAL) for auc in (0.5, 0.95)]
+
+    assert [judged.verdict for judged in verdicts] == ["below threshold", "better"]
+    assert all(judged.why.endswith("underfit") for judged in verdicts)
 
 
 def test_gap_13_a_run_that_might_exceed_the_months_budget_waits_for_the_next_month() -> None:
@@ -319,4 +385,4 @@ def test_a_name_that_could_leave_the_stacks_prefix_is_no_models_name(name: str) 
 @pytest.mark.parametrize(("fit", "verdict"), [("healthy", "better"), ("overfit", "not better"), ("", "not better")])
 def test_f27_where_the_spec_refuses_overfitting_an_unknown_fit_is_refused_too(fit: str, verdict: str) -> None:
     wanted = EVALUATION | {"refuse_overfit": True, "overfit_gap": 0.1}
-    assert gates.judge({"auc": 0.95}, None, wanted, APPROVAL, fit).verdict == verdict
+    assert gates.judge(report(0.95, fit=fit), wanted, APPROVAL).verdict == verdict

@@ -336,8 +336,8 @@ def described(status: str, secondary: str = "", reason: str = "", kind: str = "T
          "TrainingFailed", "2 validation errors"),
         ("SageMaker.AmazonSageMakerException", "User: x is not authorized to perform: sagemaker:CreateTrainingJob"
          + AWS.format("AccessDeniedException"), "failed", "TrainingFailed", "not authorized"),
-        ("SageMaker.ResourceInUseException", "Training job names must be unique" + AWS.format("ResourceInUse"), "failed",
-         "TrainingFailed", "must be unique"),
+        ("SageMaker.ResourceInUseException", "Training job names must be unique" + AWS.format("ResourceInUse"),
+         "lost answer", "LostAnswer", "must be unique"),
         ("States.Timeout", "", "failed", "TrainingFailed", "did not end in its time"),
         ("Lambda.TooManyRequestsException", "Rate Exceeded. (Service: Lambda, Status Code: 429)", "throttled",
          "Throttled", "429"),

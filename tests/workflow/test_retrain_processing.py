@@ -57,6 +57,33 @@ def test_a_job_writes_what_the_functions_would_have_written_to_the_byte(world: W
     assert "sagemaker-scikit-learn:1.9-0-cpu-py3" in job["AppSpecification"]["ImageUri"]
 
 
+def test_ex_01_ex_02_the_run_is_a_trial_of_its_jobs_and_the_trainings_component_shows_what_it_was(
+    world: World, large: str
+) -> None:
+    run = next(r for r in world.rows(f"model/{large}", "run#") if r["state"] == "approved")
+    trial, sagemaker = f"linnet-{large}-{run['run']}", world.sagemaker
+    assert run["experiment"] == {"ExperimentName": f"linnet-{large}", "TrialName": trial}
+    assert [t["TrialName"] for t in sagemaker.list_trials(ExperimentName=f"linnet-{large}")["TrialSummaries"]] == [
+        trial
+    ]
+    steps = sagemaker.list_trial_components(TrialName=trial)["TrialComponentSummaries"]
+    assert {s["DisplayName"]: s["Status"]["PrimaryStatus"] for s in steps} == dict.fromkeys(
+        ("data", "training", "candidate"), "Completed"
+    )
+    shown = sagemaker.describe_trial_component(TrialComponentName=f"{trial}-aws-training-job")
+    candidate = world.rows(f"model/{large}", "candidate#")[0]
+    used = {n: value if isinstance(value, str) else float(value) for n, value in run["hyperparameters"].items()}
+    assert {name: value for name in used for value in shown["Parameters"][name].values()} == used
+    assert shown["Parameters"]["SageMaker.InstanceType"]["StringValue"].startswith("ml.")
+    assert "validation:auc" in {m["MetricName"] for m in shown["Metrics"]}
+    data = f"s3://{world.out['DataBucket']}/processed-data/{large}/{run['run']}/train/"
+    assert shown["InputArtifacts"]["train"]["Value"].startswith(data)
+    assert shown["OutputArtifacts"]["SageMaker.ModelArtifact"]["Value"] == candidate["artifact"]
+    assert shown["EndTime"] >= shown["StartTime"]
+    package = sagemaker.describe_model_package(ModelPackageName=candidate["package_arn"])
+    assert package["CustomerMetadataProperties"]["sagemaker_trial"] == trial
+
+
 def test_dv_01_a_job_refuses_bad_data_with_the_rules_named_and_prepares_nothing(world: World, large: str) -> None:
     known = world.known("retrain")
     world.batch(large, "b9", flights.batch(season="winter", rows=1500, part=2, damaged=True))

@@ -15,16 +15,20 @@ from tests.workflow.conftest import World
 ROWS = 1500
 
 
+def onboarded(ended: dict[str, Any]) -> None:
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+
+
 @pytest.fixture(scope="module")
 def serving(world: World) -> str:
     """Onboard a model about which people are always asked, and have its first version serve."""
     model = "waiter"
-    assert world.onboard(model, approval={"require_person": True})["status"] == "SUCCEEDED"
+    onboarded(world.onboard(model, approval={"require_person": True}))
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
     arn = world.execution("retrain", known, follow=False)["executionArn"]
     answer(world, asked(world, model), "approve")
-    assert world.follow(arn)["status"] == "SUCCEEDED"
+    assert world.follow(arn, 240)["status"] == "SUCCEEDED"
     world.wait("a champion", lambda: world.row(f"model/{model}", "champion"), 120)
     return model
 
@@ -62,7 +66,7 @@ def test_eb_12_two_branches_overlap_and_a_state_runs_until_a_job_outside_reports
     token = world.rows(f"decision/{question['decision_id']}")[0]["token"]
     word = {"approval_status": "Rejected", "decided_by": "a job outside", "comment": "by its token"}
     world.stepfunctions.send_task_success(taskToken=token, output=json.dumps(word))
-    ended = world.follow(arn)
+    ended = world.follow(arn, 240)
     assert (ended["status"], ended["error"]) == ("FAILED", "ModelRejected")
     assert "a job outside" in (world.row(f"model/{serving}", f"run#{run['run']}") or {})["why"]
 
@@ -76,28 +80,28 @@ def test_f33_no_01_a_run_stopped_while_a_person_is_asked_ends_as_stopped_and_ask
     question = asked(world, serving)
     world.stepfunctions.stop_execution(executionArn=arn, cause="by a test")
 
-    def ended() -> bool:
-        return (world.row(f"model/{serving}", f"run#{question['run']}") or {})["state"] == "stopped"
+    def ends() -> list[str]:
+        entries = [e["detail"] for e in world.rows(f"model/{serving}#history") if e["kind"] == "run-ended"]
+        return [str(e["outcome"]) for e in entries if e["run"] == question["run"]]
 
-    world.wait("the run's end", ended)
+    assert world.wait("the run's end", ends) == ["stopped"]
+    assert (world.row(f"model/{serving}", f"run#{question['run']}") or {})["state"] == "stopped"
     shown = world.row(f"model/{serving}", f"decision#{question['decision_id']}") or {}
     assert shown["state"] == "EXPIRED"
-    entries = [e["detail"] for e in world.rows(f"model/{serving}#history") if e["kind"] == "run-ended"]
-    assert [e["outcome"] for e in entries if e["run"] == question["run"]] == ["stopped"]
 
 
 def test_gap_2_da_02_a_burst_without_a_manifest_is_one_run_of_all_its_objects_and_a_late_file_is_the_next(
     world: World,
 ) -> None:
     model = "bursting"
-    world.onboard(model, data={"quiet_seconds": 300, "minimum_rows": 100})
+    onboarded(world.onboard(model, data={"quiet_seconds": 1800, "minimum_rows": 100}))
     content = flights.batch(season="winter", rows=ROWS, part=0)["part-00001.csv"].splitlines(keepends=True)
     intakes, known = world.known("intake"), world.known("retrain")
     for number in range(3):
         part = content[1 + 500 * number : 501 + 500 * number]
         world.put(f"raw-data/{model}/burst/file {number}+ü.csv", b"".join([content[0], *part]))
     closing = world.execution("intake", intakes)
-    run = world.execution("retrain", known)
+    run = world.execution("retrain", known, 240)
 
     assert closing["status"] == "SUCCEEDED"
     looks = closing["states"][1:-1]
@@ -120,7 +124,7 @@ def test_gap_2_da_02_a_burst_without_a_manifest_is_one_run_of_all_its_objects_an
 def test_f28_a_job_that_its_run_does_not_know_of_is_stopped_and_the_run_is_made_again(world: World) -> None:
     model, execution = "unheard", "unheard-1"
     slow = {"num_round": 20000, "max_depth": 8, "objective": "binary:logistic"}
-    world.onboard(model, retraining={"signals": ["manual"]}, approval={"automatic": 0.86})
+    onboarded(world.onboard(model, retraining={"signals": ["manual"]}, approval={"automatic": 0.86}))
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
     world.wait("the batch", lambda: (world.row(f"model/{model}", "batch#b1") or {}).get("state") == "closed")
@@ -147,7 +151,7 @@ def test_f28_a_job_that_its_run_does_not_know_of_is_stopped_and_the_run_is_made_
         e["executionArn"] for e in world.stepfunctions.list_executions(
             stateMachineArn=world.out["RetrainMachineArn"])["executions"] if e["name"] == execution
     }  # fmt: skip
-    again = world.execution("retrain", known)  # by the reconciler
+    again = world.execution("retrain", known, 240)  # by the reconciler
     assert again["status"] == "SUCCEEDED", again.get("cause")
     states = sorted(str(r["state"]) for r in world.rows(f"model/{model}", "run#"))
     assert states == ["approved", "lost answer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,7 @@ def listener(handler: Handler) -> Handler:
     @functools.wraps(handler)
     def framed(event: dict[str, Any], context: Any) -> Any:
         try:
-            _check_object(event)
+            _check(event)
             logger.set_correlation_id(correlation_of(event))
             logger.info("woken", extra={"function": context.function_name, "source": event.get("source")})
             return _entered(handler(event, context), event, context)
@@ -80,6 +81,11 @@ def _entered(answer: Any, event: dict[str, Any], context: Any) -> Any:
     return answer
 
 
-def _check_object(event: Any) -> None:
+def _check(event: Any) -> None:
     if not isinstance(event, dict):
         raise BadInputError("event", event, "a JSON object")
+    try:
+        json.dumps(event, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # JSON may escape half a character; DynamoDB and S3 take none
+        half = ascii(error.object[error.start : error.end])
+        raise BadInputError("event", half, "texts of whole characters") from None

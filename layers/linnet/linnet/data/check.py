@@ -18,6 +18,7 @@ def check(spec: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], limits:
         NotFoundError: a listed version of a file is gone.
     """
     data = spec["data"]
+    rules = rules_of(data, (spec["evaluation"].get("bias") or {}).get("facet"))
     judged = [b for b in batches if b["state"] == "closed"] or list(batches[-1:])
     reports = {}
     for batch in judged:
@@ -26,7 +27,7 @@ def check(spec: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], limits:
             sources = [
                 Source(name, path, data["format"], rows) for (name, path), rows in zip(paths, promised, strict=True)
             ]
-            reports[str(batch["batch"])] = validate_files(sources, rules_of(data), limits)
+            reports[str(batch["batch"])] = validate_files(sources, rules, limits)
     return reports
 
 

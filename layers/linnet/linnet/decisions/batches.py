@@ -13,8 +13,8 @@ from typing import Any
 from linnet.decisions.governor import moment
 from linnet.errors import BadInputError
 
-MANIFEST_BYTES = 1024 * 1024
-_MAXIMUM_OBJECTS = 10_000
+MANIFEST_BYTES = 4 * 1024 * 1024
+MAXIMUM_OBJECTS = 10_000
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -32,6 +32,8 @@ class Entry:
 def read_manifest(body: bytes) -> list[Entry]:
     """Return what `_MANIFEST.json` lists: `{"objects": [{key, size, sha256, rows, version_id?}]}` (F21).
 
+    It may list MAXIMUM_OBJECTS in MANIFEST_BYTES; more data makes more batches.
+
     Raises:
         BadInputError: names the first field that is wrong.
     """
@@ -40,8 +42,8 @@ def read_manifest(body: bytes) -> list[Entry]:
     except ValueError:
         raise BadInputError("_MANIFEST.json", body[:60], "a JSON object with the field objects") from None
     listed = document.get("objects") if isinstance(document, dict) else None
-    if not isinstance(listed, list) or not 1 <= len(listed) <= _MAXIMUM_OBJECTS:
-        raise BadInputError("_MANIFEST.json objects", listed, f"a list of 1 to {_MAXIMUM_OBJECTS} objects")
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAXIMUM_OBJECTS:
+        raise BadInputError("_MANIFEST.json objects", listed, f"a list of 1 to {MAXIMUM_OBJECTS} objects")
     entries = [_entry(number, item) for number, item in enumerate(listed)]
     doubled = sorted(name for name, times in Counter(e.name for e in entries).items() if times > 1)
     if doubled:

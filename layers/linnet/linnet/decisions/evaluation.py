@@ -11,7 +11,8 @@ _SECTIONS = ("classification_metrics", "binary_classification_metrics", "multicl
              "regression_metrics", "metrics")  # fmt: skip
 _LARGEST = 1e150
 _SPELLINGS = {
-    "f1_score": "f1", "roc_auc": "auc", "auc_score": "auc", "accuracy_score": "accuracy", "logloss": "log_loss",
+    "f1_score": "f1", "roc_auc": "auc", "auc_roc": "auc", "auc_score": "auc", "accuracy_score": "accuracy",
+    "logloss": "log_loss",
     "precision_score": "precision", "recall_score": "recall", "true_positive_rate": "recall",
     "true_negative_rate": "specificity",
 }  # fmt: skip

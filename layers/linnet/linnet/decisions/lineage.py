@@ -5,26 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from linnet.decisions.failures import BROKEN
+from linnet.decisions.monitoring import hour_of
 from linnet.errors import BadInputError
 
 _COMMIT = re.compile(r"\bcommit ([0-9A-Za-z]{4,64})\b")
-_FIELDS = ("metric", "above", "below", "state", "since", "hyperparameter", "limit")
+_FIELDS = ("metric", "above", "below", "state", "since", "before", "hyperparameter", "limit")
+STATES = (
+    "running", "registered", "approved", "rejected", "refused", "not better", "below threshold", "expired", *BROKEN,
+)  # fmt: skip
+"""The states of a run."""
 _BOUNDS = ("above", "below")
-_LOWER = ("log_loss", "mae", "mse", "rmse")
+_LOWER = ("log_loss", "mae", "mse", "rmse", "cost_per_row")
 """Metrics of which less is better."""
 _SHORT = {"learning_rate": "lr", "eta": "lr", "max_depth": "depth"}
 _SUMMED_UP = 2
-_MOST = 100
+LIMIT, _MOST = 20, 100
+_ENDPOINT = {"data-capture": 2, "ground-truth": 1}
+"""The first folder of live data -> which of its folders is named after the endpoint."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of the runs: ranked by `metric`, within bounds, in a state, since a time, at most `limit`.
+    """What is asked of the runs: ranked by `metric`, within bounds, in a state, since and before a time, at most `limit`.
 
-    `hyperparameter` bounds others than the metric: `{"eta": {"below": 0.3}}`.
+    `before` is a time, or what an answer gave as its `before`; `hyperparameter` bounds others than the metric:
+    `{"eta": {"below": 0.3}}`.
     """
 
     metric: str = "auc"
@@ -32,8 +41,9 @@ class Wish:
     below: float | None = None
     state: str | None = None
     since: str | None = None
+    before: str = ""
     hyperparameter: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    limit: int = 20
+    limit: int = LIMIT
 
 
 @dataclass(frozen=True)
@@ -72,11 +82,45 @@ def wish(asked: Any) -> Wish:
             _check_bounds(value)
         if name == "since":
             moment("runs.since", value)
-        if name in ("metric", "state") and not (isinstance(value, str) and value):
-            raise BadInputError(f"runs.{name}", value, "a text")
-        if name == "limit" and not (_number(value) and 1 <= value <= _MOST and value == int(value)):
-            raise BadInputError("runs.limit", value, f"a whole number from 1 to {_MOST}")
-    return Wish(**{**asked, **({"limit": int(asked["limit"])} if "limit" in asked else {})})
+        if name == "metric" and not (isinstance(value, str) and value):
+            raise BadInputError("runs.metric", value, "a text")
+        if name == "state" and value not in STATES:
+            raise BadInputError("runs.state", value, f"one of {', '.join(STATES)}")
+    return Wish(**{**asked, "limit": limit("runs.limit", asked), "before": before("runs.before", asked)})
+
+
+def limit(field: str, asked: Mapping[str, Any]) -> int:
+    """Return how much a question wants at most; 20 where it does not say.
+
+    Raises:
+        BadInputError: that is no whole number from 1 to 100.
+    """
+    value = asked.get("limit", LIMIT)
+    if not (_number(value) and 1 <= value <= _MOST and value == int(value)):
+        raise BadInputError(field, value, f"a whole number from 1 to {_MOST}")
+    return int(value)
+
+
+def before(field: str, asked: Mapping[str, Any]) -> str:
+    """Return before what in the ledger's history a question looks, empty where it does not say.
+
+    Raises:
+        BadInputError: it is neither a time nor what an answer gave as its `before`.
+    """
+    text = asked.get("before", "")
+    if text == "":
+        return ""
+    if isinstance(text, str) and "#" in text:
+        moment(field, text.partition("#")[0])
+        return text
+    return moment(field, text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def live(key: str) -> tuple[str, datetime] | None:
+    """Return the endpoint and the hour of an object of data capture or ground truth; None for any other key."""
+    folders, hour = key.split("/"), hour_of(key)
+    place = _ENDPOINT.get(folders[0])
+    return (folders[place], hour) if place is not None and hour else None
 
 
 def _number(value: Any) -> bool:

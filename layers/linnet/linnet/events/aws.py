@@ -230,8 +230,3 @@ def parse(kind: type[Event], event: Any) -> Event:
         raise BadInputError(
             field, first["input"] if first["type"] != "missing" else "(missing)", first["msg"]
         ) from None
-
-
-def json_size(value: Any) -> int:
-    """Return the length of a value's JSON in bytes: payloads between states stay below 200 kB (F10)."""
-    return len(json.dumps(value, default=str).encode())

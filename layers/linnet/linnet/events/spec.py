@@ -195,7 +195,10 @@ class Retraining(Part):
     )
     """Kinds of signal that start a run; the others are recorded, and the next run takes their data along."""
     cooldown_seconds: int = Field(default=6 * 3600, ge=0, le=30 * 86400)
-    """Begins when a candidate is registered; a run that failed or was rejected does not start it."""
+    """Begins when a candidate is registered; a run that failed or was rejected does not start it.
+
+    Also the time after which an alarm that still stands is heard again.
+    """
     daily_limit: int = Field(default=4, ge=1, le=100)
     retries: int = Field(default=2, ge=0, le=20)
     """How often the reconciler starts a run again that ended for want of capacity, quota or its execution."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -17,12 +18,17 @@ from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 LIST_BYTES = 32 * 1024 * 1024
+_AT_ONCE = 10
+"""So many objects of a manifest are verified at once, as many as the client has connections; each holds 1 MiB."""
 _LOOKED_BACK = timedelta(days=2)
 """A folder whose last batch closed earlier is not compared with S3 any more: its events had their retries long ago."""
 
 
-def arrived(event: S3Event) -> dict[str, Any]:
-    """Note an object below raw-data/; its manifest closes the batch at once, else its first object starts `intake`."""
+def arrived(event: S3Event, at: str) -> dict[str, Any]:
+    """Note an object below raw-data/; its manifest closes the batch at once, else its first object starts `intake`.
+
+    `at` is when its event came: a batch is quiet when nothing comes, however long S3 and the bus took to tell (F4).
+    """
     found = event.detail.object
     where = signals.place(found.key)
     if where is None or found.size == 0:
@@ -36,7 +42,7 @@ def arrived(event: S3Event) -> dict[str, Any]:
     if name == signals.MANIFEST:
         return _close_by_manifest(model, folder, uri, found.version_id, event.at, spec)
     row = {"uri": uri, "version": found.version_id, "size": found.size, "sequencer": found.sequencer}
-    batch = _note(model, folder, row, event.at)
+    batch = _note(model, folder, row, event.at, at)
     if batch is None:
         return {"ignored": f"version {found.version_id} of {found.key} is in a closed batch, or overwritten since"}
     _collect(model, batch, spec["data"]["quiet_seconds"])
@@ -54,11 +60,11 @@ def _batches(model: str, folder: str) -> tuple[list[dict[str, Any]], str]:
     return rows, next((str(r["batch"]) for r in rows if r["state"] == "open"), after)
 
 
-def _note(model: str, folder: str, row: Mapping[str, Any], at: str) -> str | None:
+def _note(model: str, folder: str, row: Mapping[str, Any], put_at: str, at: str) -> str | None:
     """Enter an object into the folder's open batch and return that; None where a closed one has it already (F1, F4)."""
     while True:
         rows, batch = _batches(model, folder)
-        if any(_is_stale(row, r) for r in rows if r["state"] != "open" and batches.may_list(r["closed_at"], at)):
+        if any(_is_stale(row, r) for r in rows if r["state"] != "open" and batches.may_list(r["closed_at"], put_at)):
             return None
         opened = {"batch": batch, "state": "open", "opened": at, "last": at, "noted": 0}
         held = ledger.put_or_get(f"model/{model}", f"batch#{batch}", opened) or opened
@@ -147,7 +153,10 @@ def _close_by_manifest(
         entries = batches.read_manifest(s3.read(uri, version=version or None, limit=batches.MANIFEST_BYTES))
     except NotFoundError as error:  # the event is a claim; S3 is consistent, so waiting would not mend it
         raise BadInputError("_MANIFEST.json", f"{uri} version {version}", "an object that exists") from error
-    listed = [_verified(f"{uri.rpartition('/')[0]}/{entry.name}", entry) for entry in entries]
+    # Threads may share the S3 client, which exists by now, but not make it. `map` keeps the manifest's order, so that of
+    # several errors the same one is told whichever came first.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        listed = list(pool.map(lambda entry: _verified(f"{uri.rpartition('/')[0]}/{entry.name}", entry), entries))
     digest = names.digest(listed)
     free = {"only_if": "attribute_not_exists(pk) OR #state = :open", "given": {"open": "open"}}
     while True:
@@ -228,7 +237,7 @@ def _untold(model: str, folder: str, parts: list[dict[str, Any]], at: str, spec:
     told = [o for o in found if o.key == manifest and all(p["state"] == "open" for p in parts)] or [
         o for o in found if o.key != manifest and (f"s3://{settings().data_bucket}/{o.key}", o.version) not in known
     ]
-    return {o.key: arrived(_told_now(o)) for o in told}
+    return {event.detail.object.key: arrived(event, event.at) for event in map(_told_now, told)}
 
 
 def _told_now(found: s3.Version) -> S3Event:

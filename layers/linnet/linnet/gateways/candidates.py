@@ -9,16 +9,16 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import lineage, names, training, tuning
+from linnet.decisions import experiments, lineage, names, training, tuning
 from linnet.errors import ConflictError, NotFoundError
-from linnet.gateways import inputs, jobs, ledger, runs, s3, sagemaker
+from linnet.gateways import inputs, jobs, ledger, runs, s3, sagemaker, trials
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 
 def plan_training(
     spec: Mapping[str, Any], *, run: str, prepared: Mapping[str, str], champion: Mapping[str, Any] | None,
-    trigger: Mapping[str, Any],
+    trigger: Mapping[str, Any], at: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Plan the training and write the plan into the run's row, before anything is made (HP-02, TR-06, TR-07).
 
@@ -42,6 +42,9 @@ def plan_training(
     plan |= {"algorithm": spec["training"]["algorithm"], "hyperparameters": dict(spec["training"]["hyperparameters"])}
     plan |= {"parent_version": parent["version"]} if parent else {}
     ledger.change(f"model/{spec['model']}", f"run#{run}", put=plan)
+    trial = trials.of_run(spec, run=run, at=at)
+    if not tuned:
+        request |= experiments.step("training", trial)
     later = {}
     if spec["training"]["spot"].get("then_on_demand"):
         later["on_demand"] = training.on_demand(request, model=spec["model"], stack=mine.stack, run=run)
@@ -60,7 +63,7 @@ def _parent(champion: Mapping[str, Any]) -> dict[str, Any]:
 
 def plan_evaluation(
     spec: Mapping[str, Any], *, run: str, trained: Mapping[str, Any], champion: Mapping[str, Any] | None,
-    features_uri: str,
+    features_uri: str, at: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Create or adopt the SageMaker model of the candidate; return the transform requests and where their answers will be.
 
@@ -91,6 +94,7 @@ def plan_evaluation(
         if held.get("ModelDataUrl") != artifact:
             raise ConflictError(f"model {name} exists with another artifact: {held.get('ModelDataUrl')}") from None
     who = {"candidate": name} | ({"champion": str(champion["model_name"])} if champion else {})
+    trial = trials.of_run(spec, run=run, at=at)
     requests = [
         training.transform_job(
             spec,
@@ -102,6 +106,7 @@ def plan_evaluation(
             features_uri=features_uri,
             key=mine.data_key,
         )
+        | experiments.step(role, trial)
         for role, model in who.items()
     ]
     answers = dict(zip(who, map(training.predictions_uri, requests), strict=True))
@@ -137,6 +142,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
     tuned = {"tuning_job": trained["tuning_job"]} if trained.get("tuning_job") else {}
     parent = {"parent_version": held["parent_version"]} if "parent_version" in held else {}
     winning = dict(trained.get("hyperparameters") or {})
+    within = (held.get("experiment") or {}).get("TrialName")
     group = names.base(settings().stack, model)
     metrics = judged["metrics"]
     created = client("sagemaker").create_model_package(
@@ -159,8 +165,10 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
             "training_job": trained["training_job"],
             "trigger": event["trigger"]["TriggerReason"],
             "mode": str(held.get("mode", "full")),
+            "decision_threshold": str(judged["decision_threshold"]),
             "trial": _metadata(lineage.trial(event["spec"]["training"]["hyperparameters"] | winning, event["at"])),
         }
+        | ({"sagemaker_trial": within} if within else {})
         | {name: str(value) for name, value in (tuned | parent).items()}
         | {f"hyperparameter.{name}": _metadata(value) for name, value in winning.items()},
         ClientToken=f"{group}-{run}",
@@ -170,6 +178,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
     row = {
         "version": version, "package_arn": arn, "run": run, "sha256": artifact.sha256, "metrics": metrics,
         "champion_metrics": judged["champion_metrics"], "tier": judged["tier"], "status": "PendingManualApproval",
+        "decision_threshold": judged["decision_threshold"],
         "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": trained["training_job"],
         "artifact": trained["artifact"], "mode": held.get("mode", "full"),
         "baseline": inputs.baseline_uri(model, run), "test_features": f"{inputs.processed_uri(model, run)}/test/features.csv",

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import monitoring
 from linnet.decisions.names import COLOURS, base
 from linnet.errors import BadInputError, NotFoundError
-from linnet.gateways import ledger, notifications, s3
+from linnet.gateways import ledger, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -34,13 +34,13 @@ def due(at: str, *, model: str | None = None, again: bool = False) -> list[dict[
     found = []
     models = [model] if model else [str(row["model"]) for row in ledger.query("models")]
     for name in models:
-        row, champion = ledger.read(f"model/{name}", "spec"), ledger.read(f"model/{name}", "champion")
-        if row is None and model:
+        spec, champion = specs.read(name), ledger.read(f"model/{name}", "champion")
+        if spec is None and model:
             raise NotFoundError(f"model {model} is not onboarded")
-        if row is None or champion is None:
+        if spec is None or champion is None:
             continue
-        quality = row["spec"]["monitors"]["data_quality"]
-        if not quality["enabled"] or not row["spec"]["endpoint"]["capture_percent"]:
+        quality = spec["monitors"]["data_quality"]
+        if not quality["enabled"] or not spec["endpoint"]["capture_percent"]:
             continue
         windows = monitoring.windows(at, int(quality["window_minutes"]), since=champion.get("at"))
         found += [
@@ -57,10 +57,10 @@ def subject(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         NotFoundError: it is not onboarded, or nothing serves.
     """
-    spec, champion = ledger.read(f"model/{model}", "spec"), ledger.read(f"model/{model}", "champion")
+    spec, champion = specs.read(model), ledger.read(f"model/{model}", "champion")
     if spec is None or champion is None:
         raise NotFoundError(f"model {model} has no {'spec' if spec is None else 'champion'}")
-    return dict(spec["spec"]), champion
+    return spec, champion
 
 
 def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -62,16 +62,17 @@ def read(pk: str, sk: str) -> dict[str, Any] | None:
 
 
 def query(
-    pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None
+    pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None, before: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a partition whose sort key starts with `prefix`, in order, page by page."""
+    """Yield the rows of a partition whose sort key starts with `prefix`, or lies before a key, in order, page by page."""
     names: dict[str, Any] = {
         "TableName": settings().table,
         "ConsistentRead": True,
         "ScanIndexForward": not newest_first,
     }
-    names["KeyConditionExpression"] = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else "")
-    names["ExpressionAttributeValues"] = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
+    key = " AND sk < :sk" if before else " AND begins_with(sk, :sk)" if prefix else ""
+    names["KeyConditionExpression"] = "pk = :pk" + key
+    names["ExpressionAttributeValues"] = {":pk": {"S": pk}} | ({":sk": {"S": before or prefix}} if key else {})
     left = limit
     while True:
         page = client("dynamodb").query(**names, **({"Limit": left} if left else {}))
@@ -206,6 +207,8 @@ def entry(subject: str, kind: str, key: str) -> dict[str, Any] | None:
     return read(f"{subject}#history", str(seen["entry"])) if seen else None
 
 
-def history(subject: str, *, newest_first: bool = True, limit: int | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a subject's history."""
-    return query(f"{subject}#history", newest_first=newest_first, limit=limit)
+def history(
+    subject: str, *, newest_first: bool = True, limit: int | None = None, before: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a subject's history, only those before a time or an entry's key if one is given."""
+    return query(f"{subject}#history", newest_first=newest_first, limit=limit, before=before)

@@ -6,8 +6,8 @@ Every answer reads one model's own rows: no scan, and no more with many models t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from linnet.decisions import lineage, names, signals
@@ -17,16 +17,26 @@ from linnet.settings import settings
 
 _LIST_BYTES = 32 * 1024 * 1024
 _SHOWN_OBJECTS = 1_000
+_ENTRIES = 10_000
+"""So many entries of a model's history one question reads."""
+_RANKED = 200
+_PARTS = 100
+_READS = 100
+"""So many runs' inputs one question about live data reads."""
+_SLACK = timedelta(days=1)
+"""A batch's time is S3's, a run's is its execution's."""
 
 
 def trace(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer `{endpoint | model, at?}`, `{data}` or `{model, runs: {...}}`; see `behind`, `of_data` and `ranked`.
+    """Answer `{endpoint | model, at?}`, `{data, limit?, before?}` or `{model, runs: {...}}`: `behind`, `of_data`, `ranked`.
 
     Raises:
         BadInputError: the question is none of these, or names what is not known.
     """
     if "data" in question:
-        return of_data(str(question["data"]))
+        return of_data(
+            str(question["data"]), lineage.limit("limit", question), lineage.before("before", question)
+        )  # fmt: skip
     model = str(question.get("model") or _of_endpoint(question))
     if ledger.read(f"model/{model}", "spec") is None and next(ledger.query(f"model/{model}", limit=1), None) is None:
         raise BadInputError("model", model, "a model that the ledger knows")
@@ -70,7 +80,7 @@ def behind(model: str, at: str | None = None) -> dict[str, Any]:
         "trial": lineage.trial(used, str(candidate["at"])) if algorithm and "at" in candidate else None,
         "release": released and {k: released.get(k) for k in ("fence", "kind", "state", "at", "ended_at", "owner", "why")}
         | {"strategy": released["plan"]["strategy"]},
-        "run": {k: run.get(k) for k in ("run", "execution", "at", "state", "trigger", "mode", "parent_version")},
+        "run": {k: run.get(k) for k in ("run", "execution", "at", "state", "trigger", "mode", "parent_version", "experiment")},
         "training_job": candidate.get("training_job"), "commit": lineage.commit(sources),
         "signals": [{k: s.get(k) for k in ("id", "kind", "at", "source", "text")} for s in sources],
         "data": lineage.objects(inputs, _SHOWN_OBJECTS),
@@ -117,62 +127,140 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def of_data(uri: str) -> dict[str, Any]:
+def of_data(uri: str, limit: int = lineage.LIMIT, before: str = "") -> dict[str, Any]:
     """Return what became of an object, or of a batch's folder: batches, runs, candidates, and where they serve or served.
 
+    Also of captured requests and ground truth, which a run trains on as labelled capture. The newest `limit` runs that
+    trained on it are told; where older ones may be left, `before` says how to ask on, else it is None. Of a folder that
+    became more than _PARTS batches, `batches_left` older ones are not looked at.
+
     Raises:
-        BadInputError: it is not raw data of a model.
+        BadInputError: it is neither raw data of a model nor live data of an endpoint.
     """
     bucket, key = s3.split(uri)
-    place = signals.place(key if not key.endswith("/") else f"{key}-")
-    if place is None or bucket != settings().data_bucket:
-        raise BadInputError("data", uri, f"s3://{settings().data_bucket}/raw-data/<model>/<batch>/[<file>]")
-    model, folder, _ = place
-    rows = [
-        r for r in ledger.query(f"model/{model}", f"batch#{folder}")
-        if str(r["batch"]).partition(signals.CONTINUED)[0] == folder and (key.endswith("/") or _lists(r, uri))
-    ]  # fmt: skip
-    used = {str(r["batch"]) for r in rows}
-    runs = [r for r in ledger.query(f"model/{model}", "run#") if used & set(r.get("batches", []))]
-    trained = {str(r["run"]) for r in runs}
-    candidates = [c for c in ledger.query(f"model/{model}", "candidate#") if c.get("run") in trained]
+    live = lineage.live(key)
+    place = None if live else signals.place(key if not key.endswith("/") else f"{key}-")
+    if bucket != settings().data_bucket or not (live or place):
+        where = "raw-data/<model>/<batch>/[<file>], or an object of data-capture/ or ground-truth/"
+        raise BadInputError("data", uri, f"s3://{settings().data_bucket}/{where}")
+    rows: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    left, older = 0, None
+    if live:
+        model = _of_endpoint({"endpoint": live[0]})
+        found, older = _runs(model, lambda run: _labelled(run, uri), limit, before, live[1], reads=_READS)
+    elif place:
+        model, folder, _ = place
+        rows, left = _parts(model, folder, None if key.endswith("/") else uri)
+        used = {str(r["batch"]) for r in rows}
+        closed = [_moment(r["closed_at"]) for r in rows if r["state"] != "open"]
+        if closed:
+            found, older = _runs(
+                model, lambda run: bool(used & set(run["batches"])), limit, before, min(closed) - _SLACK
+            )
+    candidates = _candidates(model, found)
     champion = ledger.read(f"model/{model}", "champion") or {}
     endpoint = names.base(settings().stack, model)
     return {
         "model": model,
         "batches": [{k: r.get(k) for k in ("batch", "state", "why", "closed_at")} for r in rows],
-        "runs": [{k: r.get(k) for k in ("run", "state", "at", "execution")} for r in runs],
-        "candidates": [{k: c.get(k) for k in ("version", "run", "status", "package_arn", "released")} for c in candidates],
+        "runs": [{k: r.get(k) for k in ("run", "state", "at", "execution")} for r in found],
+        "candidates": [
+            {k: c.get(k) for k in ("version", "run", "status", "package_arn", "released")} for c in candidates.values()
+        ],
         "endpoints": [
             {"endpoint": endpoint, "version": c["version"], "serves": c["version"] == champion.get("version"),
              "released": c["released"]}
-            for c in candidates if c.get("released")
+            for c in candidates.values() if c.get("released")
         ],
+        "batches_left": left, "before": older,
     }  # fmt: skip
 
 
+def _parts(model: str, folder: str, uri: str | None) -> tuple[list[dict[str, Any]], int]:
+    """Return the newest batches made of a folder (those that list the object, if one is asked for), and how many are left."""
+    first = ledger.read(f"model/{model}", f"batch#{folder}")
+    rows = [*ledger.query(f"model/{model}", f"batch#{folder}{signals.CONTINUED}"), *([first] if first else [])]
+    rows.sort(key=lambda r: str(r["opened" if r["state"] == "open" else "closed_at"]), reverse=True)
+    newest = rows[:_PARTS]
+    return [r for r in newest if uri is None or r["state"] == "open" or _lists(r, uri)], len(rows) - len(newest)
+
+
 def _lists(row: Mapping[str, Any], uri: str) -> bool:
-    if row["state"] == "open":
-        return True
     return any(o["uri"] == uri for o in json.loads(s3.read(row["list_uri"], limit=_LIST_BYTES)))
 
 
+def _labelled(run: Mapping[str, Any], uri: str) -> bool:
+    """Say whether a run trained on an object of live data."""
+    listed = s3.read(run["inputs_uri"], limit=_LIST_BYTES)
+    return json.dumps(uri).encode() in listed and any(
+        o["uri"] == uri for kind in (json.loads(listed).get("labelled") or {}).values() for o in kind
+    )
+
+
+def _runs(
+    model: str, wanted: Callable[[Mapping[str, Any]], bool], limit: int, before: str, since: datetime | None, *,
+    reads: int = _ENTRIES,
+) -> tuple[list[dict[str, Any]], str | None]:  # fmt: skip
+    """Return the newest runs that are wanted, at most `limit`, and before what to ask for older ones, if any may be left.
+
+    Reads the model's history from its end (or from `before`) back to `since`, at most _ENTRIES entries, and asks for at
+    most `reads` runs whether they are `wanted`.
+    """
+    found: list[dict[str, Any]] = []
+    seen, asked = before, 0
+    for number, entry in enumerate(ledger.history(f"model/{model}", before=before)):
+        if since and _moment(entry["at"]) < since:
+            return found, None
+        if number == _ENTRIES:
+            return found, seen
+        if entry["kind"] == "run-started":
+            if asked == reads:
+                return found, seen
+            asked += 1
+            if wanted(entry["detail"]):
+                if len(found) == limit:
+                    return found, seen
+                row = ledger.read(f"model/{model}", f"run#{entry['detail']['run']}")
+                found += [row] if row else []  # off-boarding took it
+        seen = str(entry["sk"])
+    return found, None
+
+
+def _candidates(model: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the candidates of runs by run, newest first; those that are older than every run are not read."""
+    mine, found = {str(r["run"]) for r in runs}, {}
+    oldest = min((_moment(r["at"]) for r in runs), default=None)
+    for row in ledger.query(f"model/{model}", "candidate#", newest_first=True) if oldest else ():
+        if oldest and _moment(row["at"]) < oldest:
+            break
+        if row.get("run") in mine:
+            found[str(row["run"])] = row
+    return found
+
+
 def ranked(model: str, wish: lineage.Wish) -> dict[str, Any]:
-    """Return the model's runs that a wish asks for, the best first, those without the metric last."""
-    judged = {
-        str(e["detail"]["run"]): e["detail"] for e in ledger.history(f"model/{model}") if e["kind"] == "judgement"
-    }
-    candidates = {str(c.get("run")): c for c in ledger.query(f"model/{model}", "candidate#")}
-    rows = [
-        _shown(r, judged.get(str(r["run"])), candidates.get(str(r["run"]), {}))
-        for r in ledger.query(f"model/{model}", "run#")
-    ]
+    """Return the model's runs that a wish asks for, the best first, those without the metric last.
+
+    The newest _RANKED are looked at. `found` says how many of these fit, `before` how to ask for the older ones, None
+    where there are none.
+    """
+    since = lineage.moment("runs.since", wish.since) if wish.since else None
+    runs, older = _runs(model, lambda _: True, _RANKED, wish.before, since)
+    candidates = _candidates(model, runs)
+    rows = []
+    for run in runs:
+        candidate = candidates.get(str(run["run"]), {})
+        judged = None if candidate.get("metrics") else ledger.entry(f"model/{model}", "judgement", str(run["run"]))
+        rows.append(_shown(run, judged and judged["detail"], candidate))
     found = lineage.rank(rows, wish)
     return {
         "model": model,
         "metric": wish.metric,
         "runs": [r.document() for r in found[: wish.limit]],
         "found": len(found),
+        "looked_at": len(runs),
+        "before": older,
     }
 
 

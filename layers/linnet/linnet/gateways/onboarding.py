@@ -57,10 +57,15 @@ def on_created(bucket: str, key: str, version: str) -> str:
 
 
 def on_deleted(bucket: str, key: str, marker: str) -> str:
-    """Start `offboard` when a spec is really gone; return what was done."""
+    """Start `offboard` when a spec is really gone; return what was done.
+
+    Raises:
+        BadInputError: it is another bucket, which no role of ours can read.
+    """
     model = onboarding.model_of_key(key)
     if model is None:
         return "ignored: a folder's marker"
+    _check_bucket(bucket)
     if s3.head(f"s3://{bucket}/{key}") is not None:
         return "ignored: the spec is still there"
     row = ledger.read(f"model/{model}", "spec")
@@ -94,8 +99,7 @@ def load(bucket: str, key: str, version: str = "") -> SpecFile:
     from linnet.events.spec import MAXIMUM_BYTES, check_spec  # noqa: PLC0415
     from linnet.events.spec_file import read_yaml  # noqa: PLC0415
 
-    if bucket != settings().data_bucket:
-        raise BadInputError("bucket", bucket, settings().data_bucket)
+    _check_bucket(bucket)
     if onboarding.model_of_key(key) is None:
         raise BadInputError("key", key, "specs/<model>.yaml")
     uri = f"s3://{bucket}/{key}"
@@ -107,6 +111,11 @@ def load(bucket: str, key: str, version: str = "") -> SpecFile:
     onboarding.check_name(spec, key)
     modified: datetime = found["LastModified"]
     return SpecFile(spec, key, version, modified.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _check_bucket(bucket: str) -> None:
+    if bucket != settings().data_bucket:
+        raise BadInputError("bucket", bucket, settings().data_bucket)
 
 
 def plan(bucket: str, key: str, version: str = "") -> dict[str, Any]:
@@ -135,19 +144,20 @@ def plan(bucket: str, key: str, version: str = "") -> dict[str, Any]:
 
 
 def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: str) -> dict[str, Any]:
-    """Make or adopt the package group and the alarms; then write the spec down, which admits signals; then subscribe.
+    """Make or adopt package group, experiment and alarms; then write the spec down, which admits signals; then subscribe.
 
     Raises:
-        ConflictError: a package group of this name exists that is not Linnet's, or a later spec was written meanwhile.
+        ConflictError: a package group or experiment of this name exists and is not Linnet's, or a later spec was written.
     """
     found = load(bucket, key, version)
     spec, stack = found.spec, settings().stack
     before = ledger.read(f"model/{spec.model}", "spec") or {}
-    group = _package_group(stack, spec)
+    group, experiment = _package_group(stack, spec), _experiment(stack, spec)
     alarms = _alarms(stack, spec)
     row = {
         "model": spec.model, "spec": found.document, "digest": found.digest, "version_id": found.version,
         "modified": found.modified, "at": at, "group": group, "alarms": alarms,
+        "experiment": experiment,
     }  # fmt: skip
     condition = "attribute_not_exists(pk) OR #modified <= :modified"
     if not ledger.change(f"model/{spec.model}", "spec", put=row, only_if=condition, given={"modified": found.modified}):
@@ -169,7 +179,7 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
             correlation_id=correlation_id,
         )
     ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=key_of_entry)
-    return {"model": spec.model, "group": group, "alarms": alarms}
+    return {"model": spec.model, "group": group, "experiment": experiment, "alarms": alarms}
 
 
 def _package_group(stack: str, spec: Spec) -> str:
@@ -190,11 +200,36 @@ def _package_group(stack: str, spec: Spec) -> str:
             arn = str(sagemaker.describe_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupArn"])
         except ClientError:
             raise error from None  # the request was wrong, not the name taken
-    has = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
-    if (has.get("project"), has.get("model")) != ("linnet", spec.model):
-        raise ConflictError(f"the package group {name} exists and is not Linnet's for {spec.model}: tags {has}")
-    sagemaker.add_tags(ResourceArn=arn, Tags=tags)
+    _adopt("package group", name, arn, spec.model, tags)
     return arn
+
+
+def _experiment(stack: str, spec: Spec) -> dict[str, str]:
+    """Return `{ExperimentName}`, or `{why}` where the account has no room for one: its runs then have no trial (EX-01)."""
+    sagemaker, name = client("sagemaker"), names.base(stack, spec.model)
+    tags = onboarding.tags(settings().environment, spec)
+    try:
+        description = spec.description or f"Runs of {spec.model}"
+        sagemaker.create_experiment(ExperimentName=name, Description=description, Tags=tags)
+    except ClientError as error:
+        if error_code(error) == "ResourceLimitExceeded":
+            return {"why": str(error)}
+        if error_code(error) != "ValidationException":
+            raise
+        try:
+            arn = str(sagemaker.describe_experiment(ExperimentName=name)["ExperimentArn"])
+        except ClientError:
+            raise error from None  # the request was wrong, not the name taken
+        _adopt("experiment", name, arn, spec.model, tags)
+    return {"ExperimentName": name}
+
+
+def _adopt(kind: str, name: str, arn: str, model: str, tags: list[dict[str, str]]) -> None:
+    sagemaker = client("sagemaker")
+    has = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+    if (has.get("project"), has.get("model")) != ("linnet", model):
+        raise ConflictError(f"the {kind} {name} exists and is not Linnet's for {model}: tags {has}")
+    sagemaker.add_tags(ResourceArn=arn, Tags=tags)
 
 
 def _alarms(stack: str, spec: Spec) -> list[str]:

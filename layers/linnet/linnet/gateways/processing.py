@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import linnet
-from linnet.decisions import names, processing
-from linnet.gateways import inputs, s3
+from linnet.decisions import experiments, names, processing
+from linnet.gateways import inputs, s3, trials
 from linnet.settings import settings
 
 _RESULT_BYTES = 32 * 1024 * 1024
@@ -21,16 +21,17 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The same code is the same archive, whenever and wherever it is packed."""
 
 
-def plan(spec: Mapping[str, Any], *, run: str, inputs_uri: str) -> dict[str, Any]:
+def plan(spec: Mapping[str, Any], *, run: str, inputs_uri: str, at: str) -> dict[str, Any]:
     """Put Linnet's code where the job finds it, and return the job's request."""
     mine = settings()
     needed = {name: getattr(mine, name) for name in ("stack", "data_bucket", "table", "bus", "topic")}
     sizes = inputs.sizes(inputs_uri)
-    return processing.job(
+    request = processing.job(
         spec, run=run, stack=mine.stack, role=mine.sagemaker_role, region=os.environ["AWS_REGION"],
         inputs_uri=inputs_uri, code_uri=_code(), size=sum(sizes),
         environment={f"LINNET_{name.upper()}": value for name, value in needed.items()}, key=mine.data_key,
     )  # fmt: skip
+    return request | experiments.step(processing.PURPOSE, trials.of_run(spec, run=run, at=at))
 
 
 def _code() -> str:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, rollout
 from linnet.errors import BadInputError, BusyError, ConflictError, NotFoundError
-from linnet.gateways import leases, ledger, metrics, sagemaker, scaling
+from linnet.gateways import leases, ledger, metrics, sagemaker, scaling, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -41,7 +41,7 @@ def take(
         BusyError: somebody else holds the lease, or the endpoint is changing: come again.
         ConflictError, NotFoundError: it must not go on: no way back, endpoint stuck, quota too small, no such candidate.
     """
-    spec = (ledger.read(f"model/{model}", "spec") or {}).get("spec")
+    spec = specs.read(model)
     if spec is None:
         raise NotFoundError(f"model {model} is not onboarded")
     endpoint = names.base(settings().stack, model)

@@ -12,16 +12,20 @@ from typing import Any, Literal, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, onboarding
+from linnet.decisions import experiments, names, onboarding
 from linnet.errors import BusyError, NotFoundError
 from linnet.gateways import approvals, ledger, notifications, subscriptions
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
-Kind = Literal["endpoint", "endpoint config", "model", "alarm", "model package", "model package group"]
+Kind = Literal[
+    "endpoint", "endpoint config", "model", "alarm", "trial", "experiment", "model package", "model package group",
+]  # fmt: skip
 ANSWER_SECONDS = 259_200
 """How long the machine `offboard` waits for the person's word: its task's TimeoutSeconds."""
 _KIND = "offboarding"
+_TRIALS = 20
+"""So many trials go at a time: each takes a dozen calls, of which SageMaker lets few through in a second."""
 _GONE = ("could not find", "does not exist", "not found", "cannot find")
 
 
@@ -36,26 +40,54 @@ def delete(thing: Thing) -> bool:
     """Delete a thing; say whether it was there. An endpoint is only told to go: ask again until it is gone.
 
     Raises:
-        BusyError: the endpoint is changing or still being deleted.
+        BusyError: the endpoint is changing or still being deleted; a trial or the experiment still counts as not empty;
+            SageMaker has too many calls.
     """
     sagemaker = client("sagemaker")
     if thing.kind == "endpoint":
         return _delete_endpoint(thing.name)
+    if thing.kind == "trial":
+        return _delete_trial(thing.name)
     calls: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         "endpoint config": (sagemaker.delete_endpoint_config, {"EndpointConfigName": thing.name}),
         "model": (sagemaker.delete_model, {"ModelName": thing.name}),
+        "experiment": (sagemaker.delete_experiment, {"ExperimentName": thing.name}),
         "alarm": (client("cloudwatch").delete_alarms, {"AlarmNames": [thing.name]}),
         "model package": (sagemaker.delete_model_package, {"ModelPackageName": thing.name}),
         "model package group": (sagemaker.delete_model_package_group, {"ModelPackageGroupName": thing.name}),
     }
     call, given = calls[thing.kind]
+    return _done(call, given, eventual=thing.kind == "experiment")
+
+
+def _done(call: Callable[..., Any], given: dict[str, Any], *, eventual: bool = False) -> bool:
+    """Say whether the thing was there.
+
+    Raises:
+        BusyError: too many calls; or, with `eventual`, it is refused: what was taken out of a trial counts as linked for
+            a while (aws/sagemaker-python-sdk#1515).
+    """
     try:
         call(**given)
     except ClientError as error:
         if is_gone(error):
             return False
+        if error_code(error) in ("ThrottlingException", *(("ValidationException",) if eventual else ())):
+            raise BusyError(str(error)) from None
         raise
     return True
+
+
+def _delete_trial(name: str) -> bool:
+    """Delete a run's trial after its components; the trial goes last, so that a broken call is found and gone on with."""
+    sagemaker = client("sagemaker")
+    if not _done(sagemaker.describe_trial, {"TrialName": name}):
+        return False
+    for component in experiments.components(name):
+        mine = {"TrialComponentName": component}
+        _done(sagemaker.disassociate_trial_component, mine | {"TrialName": name})
+        _done(sagemaker.delete_trial_component, mine, eventual=True)
+    return _done(sagemaker.delete_trial, {"TrialName": name}, eventual=True)
 
 
 def is_gone(error: ClientError) -> bool:
@@ -82,15 +114,17 @@ def _delete_endpoint(name: str) -> bool:
 def of_model(model: str) -> list[Thing]:
     """Return what the ledger knows a model to have, in the order in which it can be deleted; packages come last."""
     base = names.base(settings().stack, model)
-    configs, models, versions = set(), set(), set()
+    configs, models, versions, trials = set(), set(), set(), set()
     for row in ledger.query(f"model/{model}"):
         if str(row["sk"]).startswith("candidate#"):
             versions.add(int(row["version"]))
+        if str(row["sk"]).startswith("run#") and "why" not in row.get("experiment", {}):
+            trials.add(names.job(settings().stack, model, str(row["sk"]).removeprefix("run#")))
         for text in _texts(row):
             name = re.split(r"[/:]", text)[-1]
             if re.fullmatch(re.escape(base) + r"-v\d+-f\d+(-both)?", name):
                 configs.add(name)
-            elif re.fullmatch(re.escape(base) + r"-(v\d+|r[0-9a-f]{12}(-[a-z0-9-]+)?)", name):
+            elif re.fullmatch(re.escape(base) + r"-(v\d+|r[0-9a-f]{10})", name):
                 models.add(name)
     models |= {names.sagemaker_model(settings().stack, model, version) for version in versions}
     packages = sorted(
@@ -101,6 +135,8 @@ def of_model(model: str) -> list[Thing]:
         *(Thing("endpoint config", name) for name in sorted(configs)),
         *(Thing("model", name) for name in sorted(models)),
         *(Thing("alarm", name) for name in onboarding.alarm_names(settings().stack, model)),
+        *(Thing("trial", name) for name in sorted(trials)),
+        Thing("experiment", base),
         *(Thing("model package", arn) for arn in packages),
         Thing("model package group", base),
     ]
@@ -178,13 +214,16 @@ def remove(model: str, *, packages: bool, at: str, decided_by: str, correlation_
     `packages`: also its model packages and their group; without them it can be onboarded again with its history.
 
     Raises:
-        BusyError: its endpoint is changing or still going; calling again goes on from there.
+        BusyError: as `delete`, or it has many trials; calling again goes on from there.
     """
     row = ledger.read(f"model/{model}", "spec") or {}
     ledger.remove("models", model)
-    deleted = [
-        thing for thing in of_model(model) if (packages or not thing.kind.startswith("model package")) and delete(thing)
-    ]
+    deleted: list[Thing] = []
+    for thing in of_model(model):
+        if (packages or not thing.kind.startswith("model package")) and delete(thing):
+            deleted.append(thing)
+        if [kind for kind, _ in deleted].count("trial") == _TRIALS:
+            raise BusyError(f"{_TRIALS} trials are deleted, there may be more")
     subscriptions.renew(subscriptions.emails(row))
     detail = {"decided_by": decided_by, "packages_deleted": packages, "correlation_id": correlation_id, "spec": row}
     if not ledger.told(f"model/{model}", _KIND, correlation_id):
@@ -192,7 +231,7 @@ def remove(model: str, *, packages: bool, at: str, decided_by: str, correlation_
             "offboarded",
             model=model,
             subject=f"{model} is off-boarded",
-            what="Its endpoint, configs, models and alarms are deleted"
+            what="Its endpoint, configs, models, alarms and experiment are deleted"
             + (", and its model packages." if packages else "; its model packages are kept."),
             why=f"Confirmed by {decided_by}.",
             proof=f"ledger: model/{model}#history",

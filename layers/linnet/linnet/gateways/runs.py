@@ -100,7 +100,7 @@ def take_slot(model: str, execution: str, at: str, correlation_id: str) -> dict[
     if not why and snapshot == held.get("judged"):
         why = "nothing is new since the last judged run: the same data, training and gates"
     if why:
-        free(model, execution, at, judged=False)
+        free(model, execution, at, judged=False, began=False)
         return _nothing(model, run, why, correlation_id)
     return _begin(
         model, spec, run, execution, at, reasons, found=found, live=live, snapshot=snapshot,
@@ -169,16 +169,18 @@ def _begin(
 
 def free(
     model: str, execution: str, at: str, *, judged: bool, snapshot: str = "", registered: str = "", cost: float = 0,
-    then_start: bool = True,
+    then_start: bool = True, began: bool = True,
 ) -> bool:  # fmt: skip
     """Give the slot back if this execution holds it, then start the next run if one waits.
 
-    A judged run is remembered, so that nothing new starts nothing. The run that `registered` a candidate cools down.
+    A judged run is remembered, so that nothing new starts nothing. The run that `registered` a candidate cools down. Where
+    no run `began`, the day has one more: what finds nothing new must not keep what is new waiting until tomorrow.
     """
     more: dict[str, Any] = {"judged": snapshot} if judged and snapshot else {}
     more |= {"cooled_from": at, "cooled_by": registered} if registered else {}
+    counted = {"turn": 1, "month_cost": cost} | ({} if began else {"day_runs": -1})
     freed = ledger.change(
-        f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add={"turn": 1, "month_cost": cost},
+        f"model/{model}", "slot", put=more, remove=("owner", "run", "since"), add=counted,
         only_if="#owner = :me", given={"me": execution},
     )  # fmt: skip
     if then_start:

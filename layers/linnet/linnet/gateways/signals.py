@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from linnet.decisions import governor, names, signals
@@ -13,25 +14,24 @@ from linnet.gateways.clients import client
 from linnet.settings import settings
 
 
-def receive(event: dict[str, Any]) -> dict[str, Any]:
-    """Take an event of any source to what it means; return what was done, for each model or object where they are many.
+def receive(event: dict[str, Any], at: str) -> dict[str, Any]:
+    """Take an event that came at a time to what it means; return what was done, for each model or object of many.
 
     Raises:
         BadInputError: the event is malformed, of an unknown kind, or names an unknown model.
     """
     if "Records" in event:
-        return _notified(parse(S3Notification, event))
+        return _notified(parse(S3Notification, event), at)
     envelope = parse(Envelope, event)
     match envelope.detail_type:
         case "Object Created":
-            return batches.arrived(parse(S3Event, event))
+            return batches.arrived(parse(S3Event, event), at)
         case "CloudWatch Alarm State Change":
             return _alarm(parse(AlarmEvent, event))
         case "SageMaker Model Monitor Execution Status Change":
             return _monitor(parse(MonitorEvent, event))
         case "Scheduled Event":
-            tick = parse(ScheduledEvent, event)
-            return {model: admit(signals.of_schedule(tick, model)) for model in specs.models()}
+            return _ticked(parse(ScheduledEvent, event))
         case "Retraining Requested":
             asked = parse(Requested, event.get("detail"))
             spec = specs.spec_of(asked.model, field="detail.model")
@@ -43,9 +43,38 @@ def receive(event: dict[str, Any]) -> dict[str, Any]:
             )  # fmt: skip
 
 
-def _notified(notification: S3Notification) -> dict[str, Any]:
-    """Take an S3 event notification record by record; every one before a wrong one counts, and again when it is mended."""
-    return {r.s3.object.key: batches.arrived(r.as_event()) for r in notification.records}
+def _notified(notification: S3Notification, at: str) -> dict[str, Any]:
+    """Take an S3 event notification record by record; a wrong one is refused after the others have counted."""
+    done: dict[str, Any] = {}
+    wrong: BadInputError | None = None
+    for record in notification.records:
+        try:
+            done[record.s3.object.key] = batches.arrived(record.as_event(), at)
+        except BadInputError as error:
+            wrong = wrong or error
+    if wrong:
+        raise wrong
+    return done
+
+
+def _ticked(tick: ScheduledEvent) -> dict[str, Any]:
+    """Admit the tick for every model, whatever befalls another one: a model may be taken out in the same moment.
+
+    Raises:
+        RuntimeError: names the models that have not heard of it, after the others have; the event is delivered again.
+    """
+    done: dict[str, Any] = {}
+    failed: dict[str, Exception] = {}
+    for model in specs.models():
+        try:
+            spec = specs.read(model)
+            done[model] = admit(signals.of_schedule(tick, model), spec) if spec else {"ignored": "it is taken out"}
+        except Exception as error:  # noqa: BLE001 - one model's trouble must not keep the others from their signal
+            failed[model] = error
+    if failed:
+        first = next(iter(failed.values()))
+        raise RuntimeError(f"not told: {', '.join(failed)}; the first because of {type(first).__name__}") from first
+    return done
 
 
 def _monitor(event: MonitorEvent) -> dict[str, Any]:
@@ -115,8 +144,11 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
         if alarm["StateValue"] != "ALARM" or not governor.may_start(slot, spec, at).start:
             continue
         told = [r for r in rows.values() if signals.tells_of(r["signal"]["source"], name, since)]
-        # Answered and still standing: the same alarm's next word, once a turn of the slot.
+        # Answered and still standing: the same alarm's next word, once a turn of the slot and once a cool-down.
         turn = int(slot.get("turn", 0)) if any(r["state"] == "answered" for r in told) else None
+        cooled = governor.moment(at) - timedelta(seconds=spec["retraining"]["cooldown_seconds"])
+        if turn is not None and max(governor.moment(r["signal"]["at"]) for r in told) > cooled:
+            continue
         signal = signals.of_standing_alarm(name, model, since, at, alarm.get("StateReason", ""), turn=turn)
         if signal.id not in rows and (turn is not None or not told):
             found[signal.id] = admit(signal, spec)

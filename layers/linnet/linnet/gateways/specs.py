@@ -7,6 +7,7 @@ from typing import Any
 
 from linnet.decisions import names
 from linnet.errors import BadInputError
+from linnet.events.spec import filled
 from linnet.gateways import ledger
 
 _SHOWN = 20
@@ -15,6 +16,12 @@ _SHOWN = 20
 def models() -> list[str]:
     """Return the onboarded models."""
     return [str(row["model"]) for row in ledger.query("models")]
+
+
+def read(model: str) -> dict[str, Any] | None:
+    """Return a model's spec, None if it is not onboarded. Fields that the version which stored it did not know are filled."""
+    row = ledger.read(f"model/{model}", "spec")
+    return None if row is None else filled(row["spec"])
 
 
 def spec_of(model: str, *, field: str = "model", said: str | None = None) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def first_of(candidates: Sequence[str], *, field: str, said: str) -> dict[str, A
         BadInputError: none is.
     """
     for model in filter(names.valid_model, candidates):
-        row = ledger.read(f"model/{model}", "spec")
-        if row is not None:
-            return dict(row["spec"])
+        spec = read(model)
+        if spec is not None:
+            return spec
     raise BadInputError(field, said, "an onboarded model: " + (", ".join(models()[:_SHOWN]) or "none yet"))

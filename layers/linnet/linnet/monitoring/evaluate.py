@@ -19,6 +19,9 @@ from linnet.errors import BadInputError
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+MINIMUM_ROWS = 30
+"""Fewer rows tell nothing of a share: the usual least for its normal approximation (Hogg, Tanis, Zimmerman, Probability
+and Statistical Inference); differences of small numbers are no evidence of adverse impact (29 CFR 1607.4(D))."""
 _TINY = 1e-10
 _CLIP = 1e-15
 _RESAMPLES = 2_000
@@ -50,7 +53,7 @@ def evaluate(
 
     `classification_metrics` holds `{value, standard_deviation}` of accuracy, precision, recall, specificity, f1,
     f0_5, f2, auc, log_loss (of the estimate: DeLong for auc, else a bootstrap with a fixed seed);
-    beside it rows, threshold, confusion_matrix, best_threshold (by F1), calibration and cost.
+    beside it rows, threshold, confusion_matrix, calibration and cost.
 
     Raises:
         BadInputError: no rows, different lengths, a label other than 0 and 1, a score outside 0..1 or not finite.
@@ -74,7 +77,6 @@ def evaluate(
         "threshold": threshold,
         "classification_metrics": metrics,
         "confusion_matrix": {"0": {"0": cells["tn"], "1": cells["fp"]}, "1": {"0": cells["fn"], "1": cells["tp"]}},
-        "best_threshold": best_threshold(truth, score),
         "calibration": calibration(truth, score),
         "cost": {
             "total": cost, "per_row": cost / truth.size,
@@ -124,25 +126,45 @@ def read_facet(content: bytes, disadvantaged: Collection[str]) -> tuple[Mask, Ma
     return group, np.array([bool(value) for value in told], dtype=np.bool_) & ~group
 
 
-def bias(labels: ArrayLike, scores: ArrayLike, group: Mask, others: Mask, threshold: float = 0.5) -> dict[str, float]:
-    """Return how differently two groups are treated: DPPL, DI, AD and RD, as far as the rows define them.
+def bias(
+    labels: ArrayLike, scores: ArrayLike, group: Mask, others: Mask, threshold: float = 0.5, *,
+    minimum_rows: int = MINIMUM_ROWS,
+) -> dict[str, Any]:  # fmt: skip
+    """Return how differently two groups are treated: `{metrics: {name: value}, unknown: {name: why}}`.
 
-    With a the others and d the group: DPPL = q'a - q'd, DI = q'd / q'a of the shares called positive, AD and RD the
-    differences a - d of accuracy and recall (Amazon SageMaker Clarify, post-training bias metrics).
+    With a the others and d the group: DPPL = q'a - q'd and DI = q'd / q'a of the shares called positive; AD, RD, DAR the
+    differences a - d of accuracy, recall and precision; DRR = TNd / (TNd + FNd) - TNa / (TNa + FNa), from d to a
+    (Amazon SageMaker Clarify, post-training bias metrics). A metric is unknown where one of its two shares is of fewer
+    than `minimum_rows` rows: of a group, of its positives (RD), of those called positive (DAR) or negative (DRR).
+
+    Raises:
+        BadInputError: as `evaluate`.
     """
     truth, score = _checked(labels, scores)
-    called = score >= threshold
-    if not group.any() or not others.any():
-        return {}
-    q_a, q_d = float(called[others].mean()), float(called[group].mean())
-    right = called == (truth == 1)
-    found = {"DPPL": q_a - q_d, "AD": float(right[others].mean()) - float(right[group].mean())}
-    if q_a > 0:
-        found["DI"] = q_d / q_a
-    positive = truth == 1
-    if (positive & others).any() and (positive & group).any():
-        found["RD"] = float(called[positive & others].mean()) - float(called[positive & group].mean())
-    return found
+    positive, called = truth == 1, score >= threshold
+    everyone = np.ones(truth.size, dtype=np.bool_)
+    shares: dict[str, tuple[Mask, Mask, str]] = {
+        "DPPL": (called, everyone, "rows"),
+        "DI": (called, everyone, "rows"),
+        "AD": (called == positive, everyone, "rows"),
+        "RD": (called, positive, "rows of label 1"),
+        "DAR": (positive, called, "rows called positive"),
+        "DRR": (~positive, ~called, "rows called negative"),
+    }
+    metrics, unknown = {}, {}
+    for name, (counted, among, what) in shares.items():
+        size_d, size_a = int((among & group).sum()), int((among & others).sum())
+        if min(size_d, size_a) < max(1, minimum_rows):
+            unknown[name] = f"the group has {size_d} {what}, the others {size_a}; at least {minimum_rows} are needed"
+            continue
+        of_d, of_a = float(counted[among & group].mean()), float(counted[among & others].mean())
+        if name == "DI" and not of_a:
+            unknown[name] = f"none of the others' {size_a} rows is called positive"
+        elif name == "DI":
+            metrics[name] = of_d / of_a
+        else:
+            metrics[name] = of_d - of_a if name == "DRR" else of_a - of_d
+    return {"metrics": metrics, "unknown": unknown}
 
 
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The data-quality gate: rules over the batches of a table, one pass, and the validation report (DV-01..DV-03)."""
+"""The data-quality gate: rules over the batches of a table, one pass, and the validation report (DV-01..DV-03, DV-06)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ _VALUE_KINDS = ("completeness", "uniqueness", "range", "mean", "not_null", "type
 _SHOWN = 20
 _DIGITS = 18
 """So many digits always fit into int64."""
+_SAMPLE = 10_000
+"""Outliers are looked for among at least so many values of a column, where it has them, spread evenly over its rows."""
+_FAR_Z = 3.0
+_FAR_IQR = 1.5
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,12 @@ class Rule:
         )
 
 
-def rules_of(data: Mapping[str, Any]) -> list[Rule]:
+def rules_of(data: Mapping[str, Any], facet: str | None = None) -> list[Rule]:
     """Return the rules of a spec's `data` section (plain JSON): those it implies, then those it states.
 
-    Implied: at least `minimum_rows` rows; the entity, the label and every feature present; the entity and the label
-    never missing, unless a stated rule says how complete they must be; the label and the `number` features numeric.
-    A stated rule spells its bounds `min` and `max`.
+    Implied: at least `minimum_rows` rows; the entity, the label, every feature and the `facet` of the bias gate present;
+    the entity and the label never missing, unless a stated rule says how complete they must be; the label and the
+    `number` features numeric. A stated rule spells its bounds `min` and `max`.
     """
     features: Mapping[str, str] = data["features"]
     label, entity = data["label"], data["entity"]
@@ -94,7 +98,7 @@ def rules_of(data: Mapping[str, Any]) -> list[Rule]:
     numeric = (label, *(name for name, kind in features.items() if kind == "number"))
     implied = [
         Rule("row_count", minimum=data.get("minimum_rows", 1)),
-        Rule("schema", columns=tuple(dict.fromkeys((entity, label, *features)))),
+        Rule("schema", columns=tuple(dict.fromkeys((entity, label, *features, *((facet,) if facet else ()))))),
         *(Rule("not_null", name) for name in (entity, label) if name not in about),
         *(Rule("type", name, type="fractional") for name in numeric),
     ]
@@ -114,13 +118,17 @@ class _Seen:
     most: float = -np.inf
     outside: dict[Rule, int] = field(default_factory=dict)
     values: list[pa.Array] = field(default_factory=list)
+    sample: list[NDArray[np.float64]] = field(default_factory=list)
+    stride: int = 1
+    """Every so manyth number is in the sample."""
 
 
 def validate(batches: Iterable[pa.RecordBatch], rules: Sequence[Rule]) -> dict[str, Any]:
-    """Return the report of the rules over a table: rows, columns, rules, failures, verdict PASS or FAIL.
+    """Return the report of the rules over a table: rows, columns, rules, failures, outliers, verdict PASS or FAIL.
 
     Each rule becomes `{rule, kind, column, passed, observed, allowed, rows_failing}`. A table without a single row
-    fails, as does every rule on a column that is missing, or that asks for values where there are none.
+    fails, as does every rule on a column that is missing, or that asks for values where there are none. `outliers`, see
+    `outliers`, are those of the columns that a rule asks numbers of, binary ones aside.
     """
     rows = 0
     columns: list[str] = []
@@ -137,7 +145,35 @@ def validate(batches: Iterable[pa.RecordBatch], rules: Sequence[Rule]) -> dict[s
     judged = [_judge(rule, rows, columns, seen) for rule in rules]
     if rows == 0 and all(entry["kind"] != "row_count" or entry["passed"] for entry in judged):
         judged.append(_entry(Rule("row_count", minimum=1), passed=False, observed=0, failing=None))
-    return _report(rows, columns, judged)
+    far = {name: outliers(np.concatenate(one.sample)) for name, one in sorted(seen.items()) if one.sample}
+    return _report(rows, columns, judged) | {"outliers": {name: found for name, found in far.items() if found}}
+
+
+def outliers(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Return which share of a column's values lies far out (DV-06): told, never dropped; empty for two values or fewer.
+
+    `z`: abs(z) >= 3, by the population's standard deviation. `iqr`: outside Q1 - 1.5 IQR .. Q3 + 1.5 IQR. Each with its
+    bounds `low` and `high`; `values` is how many were looked at: more than 20,000 are sampled, evenly by row.
+    """
+    ordered = np.sort(values)
+    if not ordered.size or ((ordered == ordered[0]) | (ordered == ordered[-1])).all():
+        return {}
+    mean, reach = float(ordered.mean()), _FAR_Z * float(ordered.std())
+    first, third = (_quantile(ordered, share) for share in (0.25, 0.75))
+    low, high = first - _FAR_IQR * (third - first), third + _FAR_IQR * (third - first)
+    far_z, far_iqr = np.abs(ordered - mean) >= reach, (ordered < low) | (ordered > high)
+    return {
+        "values": ordered.size,
+        "z": {"share": float(far_z.mean()), "low": mean - reach, "high": mean + reach},
+        "iqr": {"share": float(far_iqr.mean()), "low": low, "high": high},
+    }
+
+
+def _quantile(ordered: NDArray[np.float64], share: float) -> float:
+    """Return numpy's default quantile of sorted values; its own first call in a process costs more than all the rest."""
+    place, part = divmod(share * (ordered.size - 1), 1)
+    below, above = ordered[int(place) : int(place) + 2][[0, -1]]
+    return float(below + (above - below) * part)
 
 
 def validate_files(sources: Sequence[Source], rules: Sequence[Rule], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
@@ -153,7 +189,7 @@ def validate_files(sources: Sequence[Source], rules: Sequence[Rule], limits: Lim
             "rule": "Readable", "kind": "readable", "column": None, "passed": False, "observed": str(error.what)[:200],
             "allowed": error.allowed, "rows_failing": None, "file": error.file, "where": error.where,
         }  # fmt: skip
-        report = _report(None, [], [unreadable])
+        report = _report(None, [], [unreadable]) | {"outliers": {}}
         report["failures"] = [f"Readable: {error}"]
     return {**report, "files": [source.name for source in sources]}
 
@@ -167,10 +203,11 @@ def _look(seen: _Seen, column: pa.Array, rules: Sequence[Rule]) -> None:
         return
     valid, text = found.valid, int(np.count_nonzero(found.invalid))
     seen.text += text
-    seen.count += valid.size
     least, most = (float(valid.min()), float(valid.max())) if valid.size else (np.inf, -np.inf)
     seen.least, seen.most = min(seen.least, least), max(seen.most, most)
     seen.total += float(valid.sum())
+    _keep(seen, valid)
+    seen.count += valid.size
     if any(rule.kind == "type" for rule in rules):
         seen.fractional += int(np.count_nonzero(valid != np.floor(valid)))
     for rule in rules:
@@ -178,6 +215,13 @@ def _look(seen: _Seen, column: pa.Array, rules: Sequence[Rule]) -> None:
             within = not valid.size or (rule.within(least) and rule.within(most))
             outside = 0 if within else _outside(rule, valid)
             seen.outside[rule] = seen.outside.get(rule, 0) + outside + text
+
+
+def _keep(seen: _Seen, valid: NDArray[np.float64]) -> None:
+    """Put every stride-th of the column's numbers into the sample; before it is twice too large, every second one goes."""
+    while sum(part.size for part in seen.sample) + valid.size // seen.stride > 2 * _SAMPLE:
+        seen.sample, seen.stride = [np.concatenate([np.empty(0), *seen.sample])[::2]], 2 * seen.stride
+    seen.sample.append(valid[-seen.count % seen.stride :: seen.stride].copy())
 
 
 def _numeric(rule: Rule) -> bool:
