@@ -5,7 +5,6 @@ Events are claims: a handler reads the named thing again before it acts. Unknown
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote_plus
