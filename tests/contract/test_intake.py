@@ -612,7 +612,7 @@ def test_a_run_trains_on_labelled_capture_of_exact_versions_and_new_labels_are_s
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     put_labelled_requests(batched, "first", 40)
     taken = take("e1", now)
-    (document,) = batched.documents(f"results/{MODEL}/{taken['run']}/").values()
+    (document,) = batched.documents(f"results/{MODEL}/{taken['run']}/inputs").values()
     for kind in ("truth", "capture"):
         (listed,) = document["labelled"][kind]
         assert listed["version"]

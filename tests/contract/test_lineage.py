@@ -184,7 +184,7 @@ def test_ex_03_from_captured_requests_and_their_truth_one_question_gives_the_end
     taken = take("e2", now)
     candidate = {"version": 2, "run": taken["run"], "at": now, "released": {"outcome": "rolled back"}}
     ledger.put_once(f"model/{MODEL}", "candidate#000002", candidate)
-    (inputs,) = intake.documents(f"results/{MODEL}/{taken['run']}/").values()
+    (inputs,) = intake.documents(f"results/{MODEL}/{taken['run']}/inputs").values()
 
     for (live,) in inputs["labelled"].values():
         found = ask(data=live["uri"])

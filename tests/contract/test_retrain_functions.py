@@ -378,3 +378,13 @@ def test_a_facet_that_the_data_lacks_is_refused_by_the_gate_before_anything_is_t
 
     assert not found["passed"]
     assert "region" in found["failures"][0]
+
+
+def test_dv_02_a_run_that_dies_before_its_data_is_judged_leaves_a_report_that_says_unknown(intake: World) -> None:
+    put(intake, "b1")
+    taken = take("e1")
+    uri = f"s3://{BUCKET}/results/{MODEL}/{taken['run']}/validation_report.json"
+
+    assert json.loads(object_(intake, uri))["verdict"] == "UNKNOWN"
+    call("validate_data", taken)
+    assert json.loads(object_(intake, uri))["verdict"] == "PASS"

@@ -198,7 +198,7 @@ class Intake(RuleBasedStateMachine):
     # -- what must hold ----------------------------------------------------------------------------------------------
 
     def _check_inputs(self, taken: dict[str, Any]) -> None:
-        inputs = self.world.documents(f"results/{MODEL}/{taken['run']}/")
+        inputs = self.world.documents(f"results/{MODEL}/{taken['run']}/inputs")
         (document,) = inputs.values()
         trained = Counter((o["uri"], o["version"]) for b in document["batches"] for o in b["objects"])
         assert not [o for o, times in trained.items() if times > 1], "an object version is trained on twice"

@@ -149,6 +149,9 @@ def _begin(
     files = chain(*(b["objects"] for b in found), live["capture"], live["truth"])
     uri = f"s3://{settings().data_bucket}/results/{model}/{run}/inputs.json"
     s3.put(uri, json.dumps(inputs).encode())
+    # A run that dies before its data is judged leaves a report that says so (DV-02).
+    unknown = {"version": 1, "model": model, "run": run, "at": at, "verdict": "UNKNOWN", "failures": [], "batches": {}}
+    s3.put(f"s3://{settings().data_bucket}/results/{model}/{run}/validation_report.json", json.dumps(unknown).encode())
     champion = ledger.read(f"model/{model}", "champion")
     shown = signals.trigger(reasons)
     row = {
