@@ -257,7 +257,7 @@ def drift_run(story: Story) -> dict[str, Any]:
         phase.expect("the run says that drift was its reason", reason == "DataDriftDetected", reason)
         run = str(row["run"])
         judged = json.loads(story.get(f"results/{MODEL}/{run}/evaluation.json"))
-        champion = judged["champion"]["auc"]
+        champion = judged["champion"]["metrics"]["auc"]
         phase.expect("the candidate beats the champion on the newest data", _auc(judged) > champion, (judged, champion))
         phase.ids = {"execution": arn, "run": run, "decision": asked[0], "released_before": sorted(released)}
         phase.result = f"AUC {_auc(judged):.4f} against the champion's {champion:.4f}; approved by ada@example.org"
