@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import burst, cold_import, intake, invoke, signal_to_run, story, triggers, validation
+from bench import burst, cold_import, intake, invoke, signal_to_run, story, triggers, validation, verdicts
 
 OUT = Path(__file__).parents[1] / "build" / "bench"
 ALL = {
@@ -21,6 +21,7 @@ ALL = {
     "burst": burst.run,
     "story": story.run,
     "validation": validation.run,
+    "verdicts": verdicts.run,
 }
 
 
