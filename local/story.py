@@ -191,7 +191,7 @@ def new_data(story: Story) -> None:
         ended = _put_spec(
             story, story.known("onboard"), monitors=WATCH,
             retraining=QUICK | {"signals": ["drift", "manual"]},
-            approval={"require_person": True}, rollout={"strategy": "ladder"},
+            approval={"require_person": True}, rollout={"strategy": "stepped"},
         )  # fmt: skip
         phase.expect("the changed spec is onboarded", ended["status"] == "SUCCEEDED", ended.get("error"))
         known = story.known("retrain")

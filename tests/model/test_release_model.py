@@ -48,7 +48,7 @@ class Releases(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.stack.close()
 
-    @initialize(strategy=st.sampled_from(["canary", "ladder", "all_at_once"]))
+    @initialize(strategy=st.sampled_from(["canary", "stepped", "all_at_once"]))
     def serve(self, strategy: str) -> None:
         self.world.onboard(rollout={"strategy": strategy, "ladder": [50, 100]})
         arn, version = self.world.register()

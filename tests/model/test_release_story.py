@@ -72,7 +72,7 @@ def test_rb_01_f47_sagemakers_own_rollback_is_seen_though_the_endpoint_is_in_ser
 
 
 def test_ro_02_the_ladders_weights_are_read_back_at_every_step_and_the_challenger_ends_alone(world: World) -> None:
-    world.onboard(rollout={"strategy": "ladder"})
+    world.onboard(rollout={"strategy": "stepped"})
     released(world)
 
     second = released(world)
@@ -86,7 +86,7 @@ def test_ro_02_the_ladders_weights_are_read_back_at_every_step_and_the_challenge
 
 
 def test_a_broken_challenger_never_sees_a_callers_request(world: World) -> None:
-    world.onboard(rollout={"strategy": "ladder"})
+    world.onboard(rollout={"strategy": "stepped"})
     released(world)
     arn, version = world.register(broken)
     world.approve(arn)
@@ -246,7 +246,7 @@ def test_f52_a_redriven_release_whose_lease_went_on_does_nothing_and_says_why(wo
 
 
 def test_i9_a_release_that_died_on_the_way_is_taken_back_by_the_reconciler(world: World) -> None:
-    world.onboard(rollout={"strategy": "ladder"})
+    world.onboard(rollout={"strategy": "stepped"})
     released(world)
     arn, version = world.register()
     world.approve(arn)
@@ -290,7 +290,7 @@ def test_a_rollback_by_hand_of_the_only_release_is_refused_and_it_serves_on(worl
 
 
 def test_peer_bug_mcd_a_all_traffic_is_all_of_it(world: World) -> None:
-    world.onboard(rollout={"strategy": "ladder"})
+    world.onboard(rollout={"strategy": "stepped"})
     released(world)
     arn, version = world.register()
     world.approve(arn)
@@ -351,7 +351,7 @@ def test_peer_bug_mcd_f_rolled_back_is_said_only_after_it_was_read_back(world: W
 
 
 def test_peer_bug_mcd_g_a_breach_is_a_rollback_not_a_skipped_step(world: World) -> None:
-    world.onboard(rollout={"strategy": "ladder"})
+    world.onboard(rollout={"strategy": "stepped"})
     released(world)
     arn, version = world.register()
     world.approve(arn)
@@ -372,7 +372,7 @@ def test_peer_bug_mcd_g_a_breach_is_a_rollback_not_a_skipped_step(world: World) 
 
 
 def test_a_scaled_champion_hands_its_scaling_over_before_it_leaves(world: World) -> None:
-    world.onboard(rollout={"strategy": "ladder"})
+    world.onboard(rollout={"strategy": "stepped"})
     released(world)
     resource = f"endpoint/{ENDPOINT}/variant/blue"
     target = {"ResourceId": resource, "MinCapacity": 2, "MaxCapacity": 8}

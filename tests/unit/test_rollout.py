@@ -56,7 +56,7 @@ def test_ro_01_the_default_is_the_seeds_canary() -> None:
 
 
 def test_t_13_a_guarded_update_keeps_the_variants_name_and_a_ladder_adds_a_second_one_first() -> None:
-    native, ladder = plan("canary"), plan("ladder")
+    native, ladder = plan("canary"), plan("stepped")
 
     assert [[v["name"] for v in c["variants"]] for c in native["configs"]] == [["blue"]]
     assert [[(v["name"], v["weight"]) for v in c["variants"]] for c in ladder["configs"]] == [
@@ -66,7 +66,7 @@ def test_t_13_a_guarded_update_keeps_the_variants_name_and_a_ladder_adds_a_secon
     assert [c["name"] for c in ladder["configs"]] == ["linnet-flights-v7-f12-both", "linnet-flights-v7-f12"]
 
 
-@pytest.mark.parametrize(("strategy", "peak"), [("canary", 6), ("ladder", 9)])
+@pytest.mark.parametrize(("strategy", "peak"), [("canary", 6), ("stepped", 9)])
 def test_requirements_4_4_no_15_the_peak_counts_all_fleets_at_once(strategy: str, peak: int) -> None:
     assert plan(strategy)["peak"] == peak
 
@@ -95,7 +95,7 @@ def test_an_endpoint_left_with_two_variants_takes_no_release() -> None:
 
 @given(st.integers(1, 100))
 def test_peer_bug_mcd_a_weights_are_shares_of_a_hundred(percent: int) -> None:
-    found = rollout.weights(plan("ladder"), percent)
+    found = rollout.weights(plan("stepped"), percent)
 
     assert found == {"green": percent, "blue": 100 - percent}
 
@@ -126,7 +126,7 @@ LADDER = {
     "steps": [5, 10, 25, 50, 100],
     "variant": "green",
     "champion_variant": "blue",
-    "strategy": "ladder",
+    "strategy": "stepped",
 }
 
 

@@ -116,7 +116,7 @@ def model(world: World) -> Registered:
 
 
 def test_dp_01_ro_02_first_release_then_a_ladder_and_callers_see_no_error(model: Registered) -> None:
-    model.spec(strategy="ladder", ladder=[25, 100], wait_seconds=60, maximum_seconds=3600)
+    model.spec(strategy="stepped", ladder=[25, 100], wait_seconds=60, maximum_seconds=3600)
     assert model.released()["status"] == "SUCCEEDED"
     assert model.config() == f"{model.endpoint}-v1-f1"
 
@@ -142,7 +142,7 @@ def test_ro_01_rb_01_rb_06_a_broken_canary_is_rolled_back_by_sagemaker_and_says_
 
 
 def test_a_broken_challenger_is_found_by_the_probe_before_callers_are_sent_to_it(model: Registered) -> None:
-    model.spec(strategy="ladder")
+    model.spec(strategy="stepped")
     assert model.released()["status"] == "SUCCEEDED"
 
     with model.callers() as seen:
@@ -152,7 +152,7 @@ def test_a_broken_challenger_is_found_by_the_probe_before_callers_are_sent_to_it
 
 
 def test_i9_a_stopped_ladder_is_taken_back_without_anybody(model: Registered) -> None:
-    model.spec(strategy="ladder")
+    model.spec(strategy="stepped")
     assert model.released()["status"] == "SUCCEEDED"
     known, backs = model.world.known("release"), model.world.known("rollback")
     model.approved()

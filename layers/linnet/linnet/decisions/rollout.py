@@ -60,7 +60,7 @@ def plan(
         )
     (champion, serving), strategy = next(iter(live["variants"].items())), str(rollout["strategy"])
     before = int(serving["count"])
-    if strategy == "ladder":
+    if strategy == "stepped":
         challenger = names.other_colour(champion)
         count = max(count, before)  # it must carry all traffic before its own scaling begins
         both = names.endpoint_config(stack, model, version, fence, both=True)
@@ -71,7 +71,7 @@ def plan(
         ]
         # An update replaces every fleet: champion and champion again plus challenger, then both and the last one.
         peak = max(before + before + count, before + count + count)
-        return _plan("ladder", challenger, champion, target, configs, peak) | {
+        return _plan("stepped", challenger, champion, target, configs, peak) | {
             "both": both,
             "steps": list(rollout["ladder"]),
         }
@@ -172,7 +172,7 @@ def weights(found: Mapping[str, Any], percent: int) -> dict[str, float]:
 
 def begin(found: Mapping[str, Any], at: str) -> Progress:
     """Return the progress of a release whose first request has been made."""
-    phases = {"create": "creating", "ladder": "entering", "restore": "restoring"}
+    phases = {"create": "creating", "stepped": "entering", "restore": "restoring"}
     return _progress(phases.get(found["strategy"], "rolling"), at)
 
 

@@ -159,7 +159,7 @@ class Health(Part):
 class Rollout(Part):
     """How a release reaches the traffic (RO-01..RO-04). Waits in seconds, sizes in percent."""
 
-    strategy: Literal["canary", "linear", "all_at_once", "ladder"] = "canary"
+    strategy: Literal["canary", "linear", "all_at_once", "stepped"] = "canary"
     canary_percent: int = Field(default=10, ge=1, le=50)
     linear_percent: int = Field(default=20, ge=10, le=50)
     ladder: tuple[int, ...] = (5, 10, 25, 50, 100)
