@@ -8,6 +8,7 @@ While the null hypothesis holds, the mean of an e-value never exceeds 1, at what
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -16,8 +17,20 @@ from linnet.errors import BadInputError
 
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0)
 """How many times the tolerated odds the alternatives are: their mean is an e-value too, and sees small and large ones."""
+BETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Shares of the largest bet that cannot lose everything: small ones see small differences, large ones see them soon."""
+BUDGET = {"errors": 0.4, "latency": 0.1, "predictions": 0.2, "agreement": 0.05, "quality": 0.15, "cost": 0.1}
+"""Which share of alpha each metric may spend: together they spend it once, whatever hangs on what (union bound).
+
+Halving a share costs log(2) of evidence, as many requests more as bring it: many for errors, which are rare and have
+the narrowest goals (2x of 0.5 % within 13,000 requests), so that they have the most; few for predictions and
+disagreements, of which every request tells something. Labels come late and for a part of the requests: quality has more
+than the cost that is reckoned from the same labels. A metric that a release does not have leaves its share unspent.
+"""
 _PRIOR = 0.5
 _ROUNDING = 1e-9
+_NEGLIGIBLE = 1e-18
+"""Terms are left out from here on, relative to the largest: far below what a float adds up to."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,19 @@ class Minute:
                 raise BadInputError("minute", (fleet, hits), "hits from 0 to the fleet's requests")
 
 
+def line(metric: str, alpha: float) -> float:
+    """Return what the log of a metric's e-value has to reach for the release to be worse, by its share of `alpha`.
+
+    Raises:
+        BadInputError: a metric without a share, or an `alpha` outside 0..1.
+    """
+    if metric not in BUDGET:
+        raise BadInputError("metric", metric, ", ".join(BUDGET))
+    if not 0 < alpha < 1:
+        raise BadInputError("alpha", alpha, "between 0 and 1")
+    return -math.log(alpha * BUDGET[metric])
+
+
 def growth(minutes: Iterable[Minute], tolerated: float = 1.0) -> list[float]:
     """Return, after each minute, the log of the e-value against "a hit's odds are at most `tolerated` times the old fleet's".
 
@@ -46,37 +72,100 @@ def growth(minutes: Iterable[Minute], tolerated: float = 1.0) -> list[float]:
     Raises:
         BadInputError: `tolerated` is not above 0.
     """
-    if not tolerated > 0:
+    if not 0 < tolerated < math.inf:
         raise BadInputError("tolerated", tolerated, "above 0")
     logs, path = [0.0] * len(RATIOS), []
+    steps = [math.log(ratio) for ratio in RATIOS]
     for minute in minutes:
-        hits = minute.new_hits + minute.old_hits
-        if hits and minute.new and minute.old:
-            ways = _ways(minute, hits)
-            null = _log_total(ways, math.log(tolerated))
+        if minute.new and minute.old and minute.new_hits + minute.old_hits:
+            null = _log_total(minute, tolerated)
             for index, ratio in enumerate(RATIOS):
-                logs[index] += minute.new_hits * math.log(ratio) - _log_total(ways, math.log(ratio * tolerated)) + null
+                logs[index] += minute.new_hits * steps[index] - _log_total(minute, ratio * tolerated) + null
         path.append(_log_sum(logs) - math.log(len(RATIOS)))
     return path
 
 
-def _ways(minute: Minute, hits: int) -> list[tuple[int, float]]:
-    """Return how many of the hits may be the new fleet's, each with the log of its number of ways."""
-    possible = range(max(0, hits - minute.old), min(hits, minute.new) + 1)
-    return [(count, _log_ways(minute.new, count) + _log_ways(minute.old, hits - count)) for count in possible]
+def _log_total(minute: Minute, odds: float) -> float:
+    """Return the log of the number of ways in which the new fleet may have had some of the hits, each weighed odds**hits.
+
+    Summed from the largest term outwards, each from its neighbour, until a term is negligible: the terms are
+    log-concave, so that all that is left out together is below that term times the number of terms, 1e-13 of the sum.
+    """
+    new, hits = minute.new, minute.new_hits + minute.old_hits
+    spare = minute.old - hits
+    low, high = max(0, -spare), min(hits, new)
+    top = _mode(new, hits, spare, odds, low, high)
+    total, term, count = 1.0, 1.0, top
+    while count < high and term > _NEGLIGIBLE:
+        term *= odds * (new - count) * (hits - count) / ((count + 1) * (spare + count + 1))
+        total, count = total + term, count + 1
+    term, count = 1.0, top
+    while count > low and term > _NEGLIGIBLE:
+        term *= count * (spare + count) / (odds * (new - count + 1) * (hits - count + 1))
+        total, count = total + term, count - 1
+    return math.log(total) + top * math.log(odds) + _log_ways(new, top) + _log_ways(minute.old, hits - top)
+
+
+def _mode(new: int, hits: int, spare: int, odds: float, low: int, high: int) -> int:
+    """Return the largest term's count, or its neighbour by rounding: the sum stays right from any starting point."""
+    # The root of odds * (new + 1 - x) * (hits + 1 - x) = x * (spare + x), at which neighbours are alike.
+    square, linear, constant = 1 - odds, spare + odds * (new + hits + 2), odds * (new + 1) * (hits + 1)
+    root = 2 * constant / (linear + math.sqrt(max(0.0, linear * linear + 4 * square * constant)))
+    return min(max(int(root), low), high)
 
 
 def _log_ways(of: int, chosen: int) -> float:
     return math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
 
 
-def _log_total(ways: Sequence[tuple[int, float]], log_odds: float) -> float:
-    return _log_sum([log + count * log_odds for count, log in ways])
-
-
 def _log_sum(logs: Sequence[float]) -> float:
     most = max(logs)
     return most + math.log(math.fsum(math.exp(value - most) for value in logs))
+
+
+def exceeds(hits: int, of: int, tolerated: float) -> float:
+    """Return the log of the e-value against "the share of hits is at most `tolerated`", after `hits` among `of` requests.
+
+    For the agreement of a shadow with the champion, a hit is a request that the two answer differently. The mean of the
+    likelihood ratios of the odds RATIOS times as high: each rises with the hits, so that the edge is the worst tolerated
+    share, also when the share changes from request to request (Robbins 1970, "Statistical Methods Related to the Law of
+    the Iterated Logarithm": mixtures).
+
+    Raises:
+        BadInputError: more hits than requests, or nothing tolerated or everything.
+    """
+    if not 0 <= hits <= of:
+        raise BadInputError("hits", hits, f"from 0 to the {of} requests")
+    if not 0 < tolerated < 1:
+        raise BadInputError("tolerated", tolerated, "between 0 and 1")
+    logs = [hits * math.log(ratio) - of * math.log1p(tolerated * (ratio - 1)) for ratio in RATIOS]
+    return _log_sum(logs) - math.log(len(RATIOS))
+
+
+def dearer(new: Sequence[float], old: Sequence[float], tolerated: float = 0.0) -> float:
+    """Return the log of the e-value against "the mean of `new` is at most the mean of `old` plus `tolerated`".
+
+    Both are shares from 0 to 1 in order of arrival (the cost of a wrong call by that of the dearest one); the longer
+    one's rest waits for its pairs. The wealth of someone who bets on each pair's difference a fixed share of the largest
+    safe bet (Waudby-Smith and Ramdas 2023, "Estimating Means of Bounded Random Variables by Betting"; Shekhar and Ramdas
+    2023, "Nonparametric Two-Sample Testing by Betting"), as the mean over BETS.
+
+    Raises:
+        BadInputError: a value outside 0..1, or a `tolerated` that is below 0 or that nothing could exceed.
+    """
+    if not 0 <= tolerated < 1:
+        raise BadInputError("tolerated", tolerated, "from 0 to below 1")
+    for name, values in (("new", new), ("old", old)):
+        wrong = next((value for value in values if not 0 <= value <= 1), None)
+        if wrong is not None:
+            raise BadInputError(name, wrong, "shares from 0 to 1")
+    # Many pairs are alike (both calls right): each difference is reckoned once.
+    differences = Counter(mine - other - tolerated for mine, other in zip(new, old, strict=False))
+    logs = []
+    for bet in BETS:
+        stake = bet / (1 + tolerated)
+        logs.append(math.fsum(times * math.log1p(stake * difference) for difference, times in differences.items()))
+    return _log_sum(logs) - math.log(len(BETS))
 
 
 def requests_needed(ratio: float, *, rate: float, share: float, alpha: float, power: float = 0.99) -> int:
