@@ -18,6 +18,7 @@ from models.flights import data as flights
 PARAMETERS = {"MonitorSchedule": "rate(5 minutes)", "ReconcileSchedule": "rate(15 minutes)"}
 WATCH = {"data_quality": {"window_minutes": 5, "minimum_rows": 60, "retrain_windows": 1}}
 QUICK = {"cooldown_seconds": 0, "daily_limit": 20}
+FEW_CALLERS = flights.spec()["rollout"]
 
 
 def tell() -> int:
@@ -191,7 +192,7 @@ def new_data(story: Story) -> None:
         ended = _put_spec(
             story, story.known("onboard"), monitors=WATCH,
             retraining=QUICK | {"signals": ["drift", "manual"]},
-            approval={"require_person": True}, rollout={"strategy": "stepped"},
+            approval={"require_person": True}, rollout=FEW_CALLERS | {"strategy": "stepped"},
         )  # fmt: skip
         phase.expect("the changed spec is onboarded", ended["status"] == "SUCCEEDED", ended.get("error"))
         known = story.known("retrain")
@@ -310,7 +311,7 @@ def bad_release(story: Story, callers: Callers) -> None:
     with story.phase("A broken candidate is approved in the registry: rolled back at the first step") as phase:
         ended = _put_spec(
             story, story.known("onboard"), monitors=WATCH,
-            retraining=QUICK | {"signals": ["drift", "manual"]}, rollout={"strategy": "canary"},
+            retraining=QUICK | {"signals": ["drift", "manual"]}, rollout=FEW_CALLERS | {"strategy": "canary"},
         )  # fmt: skip
         phase.expect("the changed spec is onboarded", ended["status"] == "SUCCEEDED", ended.get("error"))
         before = story.endpoint()["EndpointConfigName"]

@@ -16,5 +16,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         owner=event["owner"],
         fence=int(event["fence"]),
         at=event["at"],
-        progress=event.get("progress"),
+        given=event.get("progress"),
     )

@@ -112,6 +112,14 @@ class RuntimeClient:
         return {"Body": BytesIO(answer.body)}
 
 
+def statistic(name: str, values: list[float]) -> float:
+    """Return a CloudWatch statistic of a period's datapoints."""
+    if name.startswith("TC("):
+        return float(sum(value > float(name[3:-2]) for value in values))
+    known = {"Sum": sum(values), "SampleCount": len(values), "p99": sorted(values)[int(0.99 * len(values))]}
+    return float(known[name])
+
+
 class CloudWatchClient:
     """boto3's client of CloudWatch: metrics as kept by the lab; Linnet's verdict alarm is judged at once."""
 
@@ -119,30 +127,31 @@ class CloudWatchClient:
         self._world = world
         self.requests: dict[str, dict[str, Any]] = {}
         self.broken = False
+        self._series: dict[tuple[Any, ...], list[tuple[datetime, float]]] = {}
+        self._sorted = 0
+
+    def _points(self, name: str, dimensions: Mapping[str, str]) -> list[tuple[datetime, float]]:
+        metrics = self._world.lab.aws.metrics
+        for datum in metrics[self._sorted :]:
+            self._series.setdefault((datum.name, *sorted(datum.dimensions.items())), []).append((datum.at, datum.value))
+        self._sorted = len(metrics)
+        return self._series.get((name, *sorted(dimensions.items())), [])
 
     def get_metric_data(self, **request: Any) -> dict[str, Any]:
-        """Sum datapoints."""
+        """Read the statistics that Linnet asks for."""
         if self.broken:
             raise refusal("AccessDenied", "GetMetricData")
-        found = []
+        results = []
         for query in request["MetricDataQueries"]:
             stat = query["MetricStat"]
             dimensions = {d["Name"]: d["Value"] for d in stat["Metric"]["Dimensions"]}
-            points: dict[datetime, float] = {}
-            for datum in self._world.lab.aws.metrics:
-                same = (datum.name, datum.dimensions) == (stat["Metric"]["MetricName"], dimensions)
-                if same and request["StartTime"] <= datum.at < request["EndTime"]:
-                    minute = datum.at.replace(second=0, microsecond=0)
-                    points[minute] = points.get(minute, 0.0) + (1.0 if stat["Stat"] == "SampleCount" else datum.value)
-            found.append(
-                {
-                    "Id": query["Id"],
-                    "Timestamps": list(points),
-                    "Values": list(points.values()),
-                    "StatusCode": "Complete",
-                }
-            )
-        return {"MetricDataResults": found}
+            points: dict[datetime, list[float]] = {}
+            for at, value in self._points(stat["Metric"]["MetricName"], dimensions):
+                if request["StartTime"] <= at < request["EndTime"]:
+                    points.setdefault(at.replace(second=0, microsecond=0), []).append(value)
+            values = [statistic(stat["Stat"], found) for found in points.values()]
+            results.append({"Id": query["Id"], "Timestamps": list(points), "Values": values, "StatusCode": "Complete"})
+        return {"MetricDataResults": results}
 
     def put_metric_data(self, **request: Any) -> None:
         """Keep data; raise the alarms that look at it."""
@@ -296,6 +305,7 @@ class World:
             "model": MODEL,
             "data": {"label": "late", "entity": "id", "features": {"a": "number"}},
             "training": {"algorithm": "xgboost", "framework_version": "1.7-1"},
+            "rollout": {"health": {"min_requests": 10}},
         }
         for section, values in changes.items():
             document[section] = {**document.get(section, {}), **values}
@@ -442,8 +452,8 @@ class Execution:
         self.progress = releases.start(MODEL, **self._who(), at=self.world.at)["progress"]
         self.next = "wait"
 
-    def _finish(self) -> None:
-        self.progress = releases.start(MODEL, **self._who(), at=self.world.at, progress=self.progress)["progress"]
+    def _update(self) -> None:
+        self.progress = releases.start(MODEL, **self._who(), at=self.world.at, given=self.progress)["progress"]
         self.next = "wait"
 
     def _wait(self) -> None:

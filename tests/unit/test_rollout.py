@@ -19,8 +19,8 @@ specs = st.builds(
         strategy=strategy, canary_percent=canary, linear_percent=linear, wait_seconds=wait,
         termination_wait_seconds=last, maximum_seconds=28800,
     ).model_dump(),
-    st.sampled_from(["canary", "linear", "all_at_once"]), st.integers(1, 50), st.integers(10, 50), st.integers(60, 2000),
-    st.integers(0, 3600),
+    st.sampled_from(["canary", "linear", "all_at_once", "shadow"]), st.integers(1, 50), st.integers(10, 50),
+    st.integers(120, 2000), st.just(0) | st.integers(120, 3600),
 )  # fmt: skip
 LIVE: dict[str, Any] = {
     "config": "linnet-flights-v1-f1",
@@ -66,7 +66,65 @@ def test_t_13_a_guarded_update_keeps_the_variants_name_and_a_ladder_adds_a_secon
     assert [c["name"] for c in ladder["configs"]] == ["linnet-flights-v7-f12-both", "linnet-flights-v7-f12"]
 
 
-@pytest.mark.parametrize(("strategy", "peak"), [("canary", 6), ("stepped", 9)])
+def test_ro_06_a_shadow_hears_before_anyone_is_answered_and_goes_on_as_a_canary() -> None:
+    found = plan("shadow", shadow_percent=50)
+    mirror, target = found["configs"]
+
+    assert (found["mirror"], mirror["name"], target["name"]) == (
+        "linnet-flights-v7-f12-shadow", "linnet-flights-v7-f12-shadow", "linnet-flights-v7-f12",
+    )  # fmt: skip
+    assert [v["model"] for v in mirror["variants"]] == ["linnet-flights-v1"]
+    assert mirror["shadow"] == {"name": "shadow", "model": "linnet-flights-v7", "count": 3, "weight": 0.5}
+    assert [v["name"] for v in target["variants"]] == [
+        v["name"] for v in mirror["variants"]
+    ]  # a guarded update needs it
+    assert found["deployment"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "CANARY"
+
+
+def test_ro_08_multi_stage_is_a_shadow_then_a_ladder_of_days() -> None:
+    found = plan("multi_stage")
+
+    assert [c["name"].rpartition("-")[2] for c in found["configs"]] == ["shadow", "both", "f12"]
+    day = 86400
+    assert list(zip(found["steps"], found["waits"], strict=True)) == [
+        (5, 2 * day), (10, 2 * day), (25, 2 * day), (50, day), (75, day), (100, 7 * day),
+    ]  # fmt: skip
+    assert Rollout(strategy="multi_stage").shadow_seconds == 14 * day
+    assert Rollout(strategy="multi_stage").watch_hours == 30 * 24
+
+
+def test_ro_05_an_ab_test_shows_ten_and_fifty_percent_and_needs_a_winner() -> None:
+    found = plan("ab")
+
+    assert (found["steps"], found["prove"]) == ([10, 50, 100], True)
+    assert not plan("stepped")["prove"]
+
+
+@pytest.mark.parametrize("strategy", ["canary", "linear", "shadow"])
+def test_of_one_instance_no_part_can_be_released_to(strategy: str) -> None:
+    one = {"config": "c", "variants": {"blue": {"count": 1, "weight": 1.0, "model": "m"}}}
+    spec = {"endpoint": {"instance_count": 1}, "rollout": Rollout(strategy=strategy).model_dump()}  # type: ignore[arg-type]
+
+    with pytest.raises(ConflictError, match="at least 2 instances"):
+        rollout.plan(stack="linnet", model="flights", version=7, fence=12, spec=spec, live=one)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "seconds"),
+    [
+        ("canary", {}, 300),
+        ("linear", {}, 1200),
+        ("all_at_once", {"termination_wait_seconds": 600}, 600),
+        ("stepped", {}, 0),
+    ],
+)
+def test_the_bake_is_what_sagemaker_waits_before_all_traffic_is_on_the_new_fleet(
+    strategy: str, more: dict[str, Any], seconds: int
+) -> None:
+    assert rollout.bake_seconds(plan(strategy, **more)) == seconds
+
+
+@pytest.mark.parametrize(("strategy", "peak"), [("canary", 6), ("stepped", 9), ("shadow", 9), ("multi_stage", 12)])
 def test_requirements_4_4_no_15_the_peak_counts_all_fleets_at_once(strategy: str, peak: int) -> None:
     assert plan(strategy)["peak"] == peak
 
@@ -81,6 +139,7 @@ def test_t_03_t_05_the_alarms_count_microseconds_and_use_the_real_metric_names()
     assert (latency["MetricName"], latency["Statistic"], latency["Threshold"]) == ("ModelLatency", "Average", 500_000.0)
     assert verdict["MetricName"] == "ReleaseVerdict"
     for alarm in (errors, latency):
+        assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (60, 2, 2)
         names = {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
         assert names == {
             "EndpointName": "linnet-flights", "VariantName": "blue", "EndpointConfigName": "linnet-flights-v7-f12",
@@ -98,102 +157,3 @@ def test_peer_bug_mcd_a_weights_are_shares_of_a_hundred(percent: int) -> None:
     found = rollout.weights(plan("stepped"), percent)
 
     assert found == {"green": percent, "blue": 100 - percent}
-
-
-# -- settle ------------------------------------------------------------------------------------------------------------
-
-PHASES = ("creating", "rolling", "watching", "entering", "shifting", "baking", "finishing", "restoring")
-STATUSES = (*rollout.CHANGING, *rollout.STUCK, "InService")
-looks = st.fixed_dictionaries({
-    "phase": st.sampled_from(PHASES), "since": st.just("2026-01-31T12:00:00+00:00"), "step": st.integers(0, 4),
-    "look": st.integers(0, 10), "unknown": st.integers(0, 8), "seen": st.integers(0, 50),
-    "condemned": st.sampled_from(["", "bad"]), "looks": st.integers(0, 1000),
-})  # fmt: skip
-sights = st.fixed_dictionaries({
-    "status": st.sampled_from(STATUSES), "config": st.sampled_from(["old", "both", "new", "foreign"]),
-    "pending": st.sampled_from([None, "new", "both", "foreign"]), "baking": st.booleans(),
-    "weights": st.sampled_from([{"green": 5.0, "blue": 95.0}, {"green": 100.0, "blue": 0.0}, {"blue": 1.0}]),
-    "counts": st.just({}), "rejected": st.sampled_from(["", "the registry says Rejected"]),
-})  # fmt: skip
-verdicts = st.fixed_dictionaries({
-    "state": st.sampled_from(["healthy", "unhealthy", "unknown"]), "why": st.just("why"),
-    "requests": st.none() | st.integers(0, 100),
-})  # fmt: skip
-LADDER = {
-    "target": "new",
-    "both": "both",
-    "previous_config": "old",
-    "steps": [5, 10, 25, 50, 100],
-    "variant": "green",
-    "champion_variant": "blue",
-    "strategy": "stepped",
-}
-
-
-@given(looks, sights, verdicts)
-def test_i7_f42_f47_only_a_healthy_approved_fleet_that_serves_is_concluded(
-    progress: dict[str, Any], sight: dict[str, Any], verdict: dict[str, Any]
-) -> None:
-    found = rollout.settle(LADDER, progress, sight, verdict, Rollout().model_dump(), "2026-01-31T12:10:00+00:00")
-
-    if found["next"] == "conclude":
-        assert (sight["status"], sight["config"]) == ("InService", "new")
-        if progress["phase"] != "restoring":
-            assert not sight["rejected"]
-            assert not progress["condemned"]
-        if progress["phase"] == "watching":
-            assert verdict["state"] == "healthy"
-    if found["next"] in ("shift", "finish", "probe"):
-        assert sight["status"] == "InService"
-        assert not sight["rejected"]
-        assert not found["progress"]["condemned"]
-    if progress["phase"] == "baking" and found["next"] in ("shift", "finish"):
-        assert verdict["state"] == "healthy"
-
-
-@given(looks, sights, verdicts)
-def test_f51_the_looks_of_a_release_are_bounded(
-    progress: dict[str, Any], sight: dict[str, Any], verdict: dict[str, Any]
-) -> None:
-    found = rollout.settle(LADDER, progress, sight, verdict, Rollout().model_dump(), "2026-01-31T12:10:00+00:00")
-
-    assert found["progress"]["looks"] == progress["looks"] + 1
-    if progress["looks"] >= rollout.MOST_LOOKS:
-        assert found["next"] == "roll back"
-
-
-@given(st.lists(verdicts, min_size=60, max_size=60))
-def test_a_fleet_without_a_healthy_look_is_given_up_in_the_end(found: list[dict[str, Any]]) -> None:
-    """A bake ends for every sequence of looks: min_requests bounds the busy ones, max_unknown_looks the silent ones."""
-    spec, progress = Rollout().model_dump(), rollout.begin(LADDER, "t") | {"phase": "baking", "step": 4}
-    sight: dict[str, Any] = {
-        "status": "InService",
-        "config": "both",
-        "pending": None,
-        "baking": False,
-        "weights": {},
-        "counts": {},
-        "rejected": "",
-    }
-    seen = 0
-    for verdict in found:
-        seen = min(seen + (verdict["requests"] or 0), 19)
-        unhealthy_at_most = {
-            "state": "unknown" if verdict["state"] == "healthy" else verdict["state"],
-            "why": "w",
-            "requests": seen,
-        }
-        answer = rollout.settle(LADDER, progress, sight, unhealthy_at_most, spec, "t")
-        progress = answer["progress"]
-        if answer["next"] != "wait":
-            break
-
-    assert answer["next"] == "roll back"
-
-
-def test_the_verdict_metric_says_nothing_when_nobody_can_tell() -> None:
-    quiet = rollout.begin(LADDER, "t")
-
-    assert rollout.published(quiet, {"state": "unknown"}) is None
-    assert rollout.published(quiet, {"state": "healthy"}) == 0.0
-    assert rollout.published(quiet | {"condemned": "bad"}, {"state": "healthy"}) == 1.0

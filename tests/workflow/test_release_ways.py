@@ -129,7 +129,7 @@ def test_dp_01_ro_02_first_release_then_a_ladder_and_callers_see_no_error(model:
 
 
 def test_ro_01_rb_01_rb_06_a_broken_canary_is_rolled_back_by_sagemaker_and_says_so(model: Registered) -> None:
-    model.spec(strategy="canary")
+    model.spec(strategy="canary", canary_percent=10, health={"min_requests": 5})
     assert model.released()["status"] == "SUCCEEDED"
 
     with model.callers() as seen:

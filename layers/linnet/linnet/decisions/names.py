@@ -47,9 +47,9 @@ def sagemaker_model(stack: str, model: str, version: int) -> str:
     return f"{base(stack, model)}-v{version}"
 
 
-def endpoint_config(stack: str, model: str, version: int, fence: int, *, both: bool = False) -> str:
-    """Return the name of a release's endpoint config; `both` is the ladder's config with champion and challenger."""
-    return f"{base(stack, model)}-v{version}-f{fence}" + ("-both" if both else "")
+def endpoint_config(stack: str, model: str, version: int, fence: int, stage: str = "") -> str:
+    """Return the name of a release's endpoint config; `stage` ends that of a stage before the last, such as `-both`."""
+    return f"{base(stack, model)}-v{version}-f{fence}{stage}"
 
 
 def other_colour(variant: str) -> str:

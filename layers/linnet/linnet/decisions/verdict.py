@@ -1,6 +1,7 @@
 """Is a fleet healthy, unhealthy, or can nobody tell? Unknown is never healthy (I7, F14).
 
-The limits are RB-02's: at most so many server errors in five minutes, at most so slow on average. SageMaker reports
+Sequential tests compare the new fleet with the champion's (`compare`); the plain check below them (`assess`) is the last
+net. Its limits are RB-02's: at most so many server errors in five minutes, at most so slow on average. SageMaker reports
 ModelLatency in microseconds (requirements T-03); evidence is in milliseconds.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from linnet.decisions.sequential import Minute, dearer, exceeds, growth, line, shifted
 from linnet.errors import BadInputError
 
 State = Literal["healthy", "unhealthy", "unknown"]
@@ -70,6 +72,114 @@ def assess(evidence: Evidence, health: Mapping[str, Any]) -> Verdict:
         seen = "unreadable" if requests is None else f"{requests:g}"
         return Verdict("unknown", f"Requests seen: {seen}; needed to judge: {limits['min_requests']:g}")
     return worst([_errors(errors), _latency(latency, limits["max_latency_ms"])])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What both fleets did since the new one took part, metric by metric; None is what was not seen."""
+
+    errors: Sequence[Minute] | None = None
+    """Requests without a 2XX answer, minute by minute."""
+    latency: Sequence[Minute] | None = None
+    """Requests slower than the champion's 99th percentile before the release."""
+    predictions: tuple[Sequence[int], Sequence[float]] | None = None
+    """The new fleet's answers over bins, and the shares that the candidate's holdout lets expect."""
+    agreement: tuple[int, int] | None = None
+    """Mirrored requests that the two models call differently, and all of them."""
+    quality: Sequence[Minute] | None = None
+    """Labelled requests that were called wrongly, file of labels by file."""
+    cost: tuple[Sequence[float], Sequence[float]] | None = None
+    """What labelled requests cost, as shares of the dearest wrong call: the new fleet's, the champion's."""
+
+
+_WORDS = {
+    "errors": "failed requests", "latency": "slow requests", "predictions": "answers unlike the holdout's",
+    "agreement": "calls unlike the champion's", "quality": "wrong calls", "cost": "dear calls",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Test:
+    """One metric's evidence that the new fleet is worse than is tolerated: an e-value's log and the line it must not cross."""
+
+    metric: str
+    evidence: float
+    line: float
+    seen: int
+    """Requests of the new fleet that the evidence is made of."""
+    why: str
+
+    @property
+    def crossed(self) -> bool:
+        """Say whether the evidence is conclusive."""
+        return self.evidence >= self.line
+
+    def row(self) -> dict[str, Any]:
+        """Return the test as a JSON document."""
+        return {
+            "metric": self.metric, "evidence": round(self.evidence, 3), "line": round(self.line, 3), "seen": self.seen,
+            "why": self.why,
+        }  # fmt: skip
+
+
+def compare(seen: Comparison, margins: Mapping[str, float], alpha: float) -> list[Test]:
+    """Return a test for each metric that was seen; all together take a good model back with probability `alpha` at most.
+
+    The largest evidence of all looks so far counts where the order of the requests is known.
+    """
+    found = []
+    for metric in ("errors", "latency", "quality"):
+        minutes: Sequence[Minute] | None = getattr(seen, metric)
+        if minutes:
+            evidence = max(growth(minutes, margins[metric]), default=0.0)
+            found.append(_test(metric, evidence, alpha, sum(m.new for m in minutes), _rates(minutes)))
+    if seen.predictions and sum(seen.predictions[0]):
+        counts, expected = seen.predictions
+        evidence = shifted(counts, expected, margins["predictions"])
+        found.append(_test("predictions", evidence, alpha, sum(counts), f"{sum(counts)} answers"))
+    if seen.agreement and seen.agreement[1]:
+        hits, of = seen.agreement
+        found.append(_test("agreement", exceeds(hits, of, margins["agreement"]), alpha, of, f"{hits} of {of} requests"))
+    if seen.cost and min(map(len, seen.cost)):
+        new, old = seen.cost
+        told = f"{_mean(new):.3f} a request, the champion's {_mean(old):.3f}"
+        found.append(_test("cost", dearer(new, old, margins["cost"]), alpha, len(new), told))
+    return found
+
+
+def better(seen: Comparison, metric: str, alpha: float) -> bool:
+    """Say whether the new fleet is shown to be better by a metric: errors, latency, quality or cost (RO-05)."""
+    limit = -math.log(alpha)
+    if metric == "cost":
+        new, old = seen.cost or ((), ())
+        return bool(new and old) and dearer(old, new) >= limit
+    minutes = getattr(seen, metric) or ()
+    swapped = [Minute(m.old, m.old_hits, m.new, m.new_hits) for m in minutes]
+    return max(growth(swapped), default=0.0) >= limit
+
+
+def _test(metric: str, evidence: float, alpha: float, seen: int, told: str) -> Test:
+    return Test(metric, evidence, line(metric, alpha), seen, f"{_WORDS[metric]}: {told}")
+
+
+def _rates(minutes: Sequence[Minute]) -> str:
+    new, hits = sum(m.new for m in minutes), sum(m.new_hits for m in minutes)
+    old, others = sum(m.old for m in minutes), sum(m.old_hits for m in minutes)
+    return f"{hits} of {new}, the champion's {others} of {old}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def conclude(plain: Verdict, tests: Sequence[Test], missing: Sequence[str] = ()) -> Verdict:
+    """Return the verdict of the plain check and the tests together; `missing` names what has to be seen and was not."""
+    for test in tests:
+        if test.crossed:
+            return Verdict("unhealthy", f"Too many {test.why} (evidence {test.evidence:.1f}, limit {test.line:.1f})")
+    if plain.state == "healthy" and missing:
+        return Verdict("unknown", f"Not seen yet: {', '.join(_WORDS[name] for name in missing)}")
+    return plain
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -12,6 +11,7 @@ from pydantic_core import ErrorDetails, to_jsonable_python
 
 from linnet.errors import BadInputError
 from linnet.events.spec_parts import COLUMN, EMAIL, INSTANCE, MODEL, TAG_VALUE, WORDS, Fraction, Part
+from linnet.events.spec_rollout import GUARDED, MIRRORED, Rollout
 from linnet.events.spec_training import Training
 
 MAXIMUM_BYTES = 64 * 1024
@@ -146,40 +146,6 @@ class Endpoint(Part):
     content_type: Literal["text/csv"] = "text/csv"
 
 
-class Health(Part):
-    """When a release is healthy (RB-02): at most so many errors, at most so slow, seen on at least so many requests."""
-
-    max_errors: int = Field(default=10, ge=0)
-    max_latency_ms: float = Field(default=500.0, gt=0)
-    min_requests: int = Field(default=20, ge=1)
-    max_unknown_looks: int = Field(default=6, ge=1, le=100)
-    """How many looks in a row that tell nothing and see no new request are waited out before it is taken back."""
-
-
-class Rollout(Part):
-    """How a release reaches the traffic (RO-01..RO-04). Waits in seconds, sizes in percent."""
-
-    strategy: Literal["canary", "linear", "all_at_once", "stepped"] = "canary"
-    canary_percent: int = Field(default=10, ge=1, le=50)
-    linear_percent: int = Field(default=20, ge=10, le=50)
-    ladder: tuple[int, ...] = (5, 10, 25, 50, 100)
-    wait_seconds: int = Field(default=300, ge=60, le=3600)
-    termination_wait_seconds: int = Field(default=300, ge=0, le=3600)
-    maximum_seconds: int = Field(default=3600, ge=600, le=28800)
-    probes: int = Field(default=20, ge=1, le=200)
-    health: Health = Health()
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        steps = self.ladder
-        rising = all(a < b for a, b in pairwise(steps))
-        if not steps or not rising or steps[0] < 1 or steps[-1] != 100:  # noqa: PLR2004 - percent
-            raise ValueError("'ladder' must rise from at least 1 to 100")
-        if self.wait_seconds + self.termination_wait_seconds >= self.maximum_seconds:
-            raise ValueError("'maximum_seconds' must be larger than the waits")
-        return self
-
-
 class Budget(Part):
     """What a model's training may cost in a calendar month, by the price that its account pays (gap 13 of peers.md)."""
 
@@ -264,6 +230,19 @@ class Spec(Part):
         categories = [name for name, kind in self.data.features.items() if kind == "category"]
         if self.training.algorithm == "xgboost" and categories:
             raise ValueError(f"built-in XGBoost takes numbers only; these features are categories: {categories}")
+        return self
+
+    @model_validator(mode="after")
+    def _releasable(self) -> Self:
+        strategy, count = self.rollout.strategy, self.endpoint.instance_count
+        if strategy in GUARDED and strategy != "all_at_once" and count == 1:
+            raise ValueError(
+                f"strategy {strategy} needs an instance_count of at least 2: of one instance, the smallest part is all of "
+                "it; take 2, or the strategy stepped, which adds a second variant"
+            )
+        labels = strategy == "ab" and self.rollout.better_by in ("quality", "cost")
+        if (strategy in MIRRORED or labels) and not self.endpoint.capture_percent:
+            raise ValueError(f"strategy {strategy} compares captured answers: endpoint.capture_percent must be above 0")
         return self
 
 

@@ -83,6 +83,17 @@ def read(decision: str) -> dict[str, Any]:
     return row
 
 
+def find(model: str, kind: str, about: str) -> dict[str, Any] | None:
+    """Return the row of the decision of a kind about one thing, its token included, or None where nobody was asked."""
+    return ledger.read(_pk(decision_id(model, kind, about)), "decision")
+
+
+def over(decision: str, at: str) -> bool:
+    """Say whether an open decision's time is over."""
+    row = read(decision)
+    return row["state"] == "OPEN" and datetime.fromisoformat(at) >= datetime.fromisoformat(str(row["expires_at"]))
+
+
 def waiting(model: str, about: str | None = None) -> list[dict[str, Any]]:
     """Return the model's open decisions, those about one thing if it is named."""
     rows = [row for row in ledger.query(f"model/{model}", "decision#") if row["state"] == "OPEN"]

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from linnet.decisions import rollout
-from linnet.decisions.verdict import Evidence, Verdict, assess, probe
-from linnet.gateways import ledger, metrics, releases, s3, sagemaker
+from botocore.exceptions import BotoCoreError, ClientError
+
+from linnet.decisions import names, rollout
+from linnet.decisions import progress as steps
+from linnet.decisions.sequential import Minute
+from linnet.decisions.verdict import (
+    Comparison,
+    Evidence,
+    Test,
+    Verdict,
+    assess,
+    better,
+    compare,
+    conclude,
+    probe,
+    worst,
+)
+from linnet.errors import LinnetError
+from linnet.gateways import answers, approvals, leases, ledger, metrics, notifications, releases, s3, sagemaker
 from linnet.settings import settings
 
 _LARGEST_ROWS = 8 * 1024 * 1024
+_HALF = 0.5
+_FEW_ANSWERS = 50
+"""So many captured answers must have been seen before a fleet is called healthy, where they are captured."""
 
 
 def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,36 +48,219 @@ def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
         why = "the endpoint of the first release is deleted" if gone else "the endpoint is gone"
         return _answer("conclude" if gone else "hold", why, progress)
     if plan["strategy"] == "restore" and plan["target"] is None:
-        return _answer("wait", f"the endpoint is {live['status']}", progress, rollout.SETTLE_SECONDS)
+        return _answer("wait", f"the endpoint is {live['status']}", progress, steps.SETTLE_SECONDS)
     rejected = "" if plan["strategy"] == "restore" else releases.unapproved(str(row["package_arn"]))
-    verdict, seen = _verdict(row, progress, at)
-    looked = verdict.row() | {"requests": seen.requests}
-    answer = rollout.settle(plan, progress, live | {"rejected": rejected}, looked, row["spec"]["rollout"], at)
-    value = rollout.published(answer["progress"], verdict.row())
-    if plan["alarms"] and value is not None and rollout.judged(progress):
+    look = _look(row, progress, at)
+    sight = live | {"rejected": rejected, "answer": _heard(row, progress)}
+    answer = steps.settle(
+        plan, progress, sight, look.verdict.row() | {"better": look.better}, row["spec"]["rollout"], at
+    )
+    value = steps.published(answer["progress"], look.verdict.row())
+    if plan["alarms"] and value is not None and steps.judged(progress) and progress["phase"] != "mirroring":
         metrics.put_verdict(model, plan["target"], value)
-    found = {"verdict": verdict.row() | {"evidence": seen.row(), "at": at}, "sight": live, "looked": answer["why"]}
+    found = {
+        "verdict": look.row(at), "sight": live, "looked": answer["why"], "answers": look.answers,
+        "progress": answer["progress"],
+    }  # fmt: skip
     releases.note(model, fence, found)
+    _ask(row, progress, answer, look, at)
     _remember(row, answer, found, at)
-    return answer | {"verdict": verdict.row()}
+    return answer | {"verdict": look.verdict.row()}
+
+
+def watch(model: str, at: str) -> str | None:
+    """Look at a champion in the hours after its promotion; start its rollback when it turns out bad.
+
+    Returns what was found, or None where there is nothing to watch: the watch window is over, another release is under
+    way, or there is no way back. Unknown is no reason to go back from what was promoted.
+    """
+    champion = ledger.read(f"model/{model}", "champion")
+    if not champion or champion.get("restored_by") or leases.holder(names.base(settings().stack, model)):
+        return None
+    row = releases.read(model, int(champion["fence"]))
+    hours = float(row["spec"]["rollout"]["watch_hours"])
+    if row.get("previous") is None or _moment(at) - _moment(champion["at"]) > timedelta(hours=hours):
+        return None
+    phase = {"phase": "watching", "since": (_moment(at) - timedelta(seconds=steps.WATCH_SECONDS)).isoformat()}
+    look = _look(row, dict(row.get("progress") or steps.begin(row["plan"], champion["at"])) | phase, at)
+    found = {"watched": look.row(at), "answers": look.answers}
+    known = (row.get("watched") or {}).get("state"), row.get("answers")
+    if known != (look.verdict.state, look.answers):
+        ledger.change(
+            f"model/{model}", f"release#{row['fence']:06d}", put=found, only_if="#state = :promoted",
+            given={"promoted": "promoted"},
+        )  # fmt: skip
+    if look.verdict.state != "unhealthy":
+        return look.verdict.state
+    why = f"in the watch window: {look.verdict.why}"
+    detail = {
+        "fence": row["fence"], "version": row["version"], "phase": "watched", "step": 0, "next": "roll back", "why": why,
+        "correlation_id": row["correlation_id"], **found["watched"],
+    }  # fmt: skip
+    ledger.append(f"model/{model}", "verdict", at, detail, key=f"{row['fence']}#watched")
+    return releases.start_rollback(model, f"{model}-watch-f{row['fence']}", why, str(row["correlation_id"]))
 
 
 def _answer(following: str, why: str, progress: Mapping[str, Any], wait: int = 0) -> dict[str, Any]:
     verdict = {"state": "unknown", "why": why}
     looked = dict(progress) | {"looks": int(progress["looks"]) + 1}
-    if looked["looks"] > rollout.MOST_LOOKS:
+    if looked["looks"] > steps.MOST_LOOKS:
         following = "hold"
     return {"next": following, "wait": wait, "why": why, "progress": looked, "verdict": verdict}
 
 
-def _verdict(row: Mapping[str, Any], progress: Mapping[str, Any], at: str) -> tuple[Verdict, Evidence]:
-    plan, health = row["plan"], row["spec"]["rollout"]["health"]
-    if not rollout.judged(progress):
-        return Verdict("unknown", "the new fleet takes no traffic yet"), Evidence()
-    config = None if plan["both"] else str(plan["target"])
-    since, now = _moment(progress["since"]), _moment(at)
-    seen = metrics.evidence(str(row["endpoint"]), str(plan["variant"]), config, since, now)
-    return assess(seen, health), seen
+@dataclass(frozen=True)
+class _Look:
+    """What a look saw: the verdict, what it rests on, and how far the captured answers were read."""
+
+    verdict: Verdict
+    seen: Evidence = field(default_factory=Evidence)
+    tests: list[Test] = field(default_factory=list)
+    better: bool = False
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def row(self, at: str) -> dict[str, Any]:
+        return self.verdict.row() | {
+            "evidence": self.seen.row(),
+            "tests": [test.row() for test in self.tests],
+            "at": at,
+        }
+
+
+def _look(row: Mapping[str, Any], progress: Mapping[str, Any], at: str) -> _Look:
+    plan, rules, phase = row["plan"], row["spec"]["rollout"], str(progress["phase"])
+    read = dict(row.get("answers") or {})
+    if not steps.judged(progress):
+        return _Look(Verdict("unknown", "the new fleet takes no traffic yet"), answers=read)
+    new, old = rollout.fleets(plan, phase)
+    seen = metrics.evidence(str(row["endpoint"]), new, _moment(progress["since"]), _moment(at))
+    plain = assess(seen, rules["health"])
+    try:
+        compared, read = _compared(row, phase, new, old, progress, at, read)
+    except (ClientError, BotoCoreError, LinnetError) as error:
+        # What cannot be read is unknown, whatever the reason (F15); an unhealthy plain check still counts.
+        unread = Verdict("unknown", f"The evidence could not be read: {type(error).__name__}: {error}"[:300])
+        return _Look(worst([plain, unread]), seen, answers=read)
+    tests = compare(compared, rules["margins"], _alpha(plan, rules))
+    known = {test.metric for test in tests}
+    missing = [metric for metric in _wanted(row, phase, old) if metric not in known]
+    if (
+        "predictions" in _wanted(row, phase, old)
+        and sum(compared.predictions[0] if compared.predictions else ()) < _FEW_ANSWERS
+    ):
+        missing = sorted({*missing, "predictions"})
+    wins = bool(plan["prove"]) and better(compared, str(rules["better_by"]), float(rules["false_rollback"]))
+    return _Look(conclude(plain, tests, missing), seen, tests, wins, read)
+
+
+def _alpha(plan: Mapping[str, Any], rules: Mapping[str, Any]) -> float:
+    """A candidate that is mirrored first is judged in two stages, each with half of the error."""
+    return float(rules["false_rollback"]) / (2 if plan["mirror"] else 1)
+
+
+def _wanted(row: Mapping[str, Any], phase: str, old: answers.Fleet | None) -> list[str]:
+    """Return the metrics without which a fleet is not called healthy.
+
+    Capture reaches S3 minutes late, and SageMaker's own bake does not wait for it: there the answers are waited for after
+    the bake, before the promotion.
+    """
+    wanted = ["errors"] if old else []
+    if phase != "rolling" and row.get("expected_answers") and row["spec"]["endpoint"]["capture_percent"]:
+        wanted.append("predictions")
+    if phase == "mirroring" and row["spec"]["endpoint"]["capture_percent"]:
+        wanted.append("agreement")
+    return wanted
+
+
+def _compared(
+    row: Mapping[str, Any], phase: str, new: answers.Fleet, old: answers.Fleet | None, progress: Mapping[str, Any],
+    at: str, read: dict[str, Any],
+) -> tuple[Comparison, dict[str, Any]]:  # fmt: skip
+    """Return what both fleets did, and how far their captured answers have been read."""
+    endpoint, since, now = str(row["endpoint"]), _moment(progress["first"]), _moment(at)
+    spread, captured = row.get("expected_answers"), bool(row["spec"]["endpoint"]["capture_percent"])
+    seen: dict[str, Any] = {}
+    if old:
+        seen |= metrics.minutes(endpoint, new, old, since, now, row.get("slow_ms"))
+    if captured and spread:
+        state = _of(read.get("predictions"), new, keep=("counts",))  # the same model answers at every stage
+        read["predictions"] = state | answers.predictions(new, endpoint, spread["edges"], state)
+        seen["predictions"] = (read["predictions"]["counts"], spread["shares"])
+    thresholds = (float(row.get("threshold", _HALF)), float(row.get("champion_threshold", _HALF)))
+    if captured and old and phase == "mirroring":
+        state = _of(read.get("agreement"), new)
+        read["agreement"] = state | answers.agreement(new, old, endpoint, thresholds, state)
+        seen["agreement"] = (read["agreement"]["hits"], read["agreement"]["of"])
+    # Labels come late: those of the time when both fleets served still count when the new one serves alone.
+    one, other = rollout.fleets(row["plan"], "baking") if row["plan"]["both"] and phase == "watching" else (new, old)
+    if captured and other:
+        state = _of(read.get("labelled"), one)
+        read["labelled"] = state | answers.labelled(one, other, endpoint, since, now, thresholds, state)
+        seen["quality"] = [Minute(*counts) for counts in read["labelled"]["files"]]
+        seen["cost"] = tuple(_shares(calls, row["spec"]["costs"]) for calls in read["labelled"]["calls"])
+    return Comparison(**seen), read
+
+
+def _of(state: Mapping[str, Any] | None, fleet: answers.Fleet, keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return how far a fleet's answers were read; of another stage's fleet only what is kept."""
+    found = dict(state or {})
+    if found.get("config") == fleet[1]:
+        return found
+    return {"config": fleet[1]} | {name: found[name] for name in keep if name in found}
+
+
+def _shares(calls: str, costs: Mapping[str, float]) -> list[float]:
+    """Return what calls cost, as shares of the dearest wrong one."""
+    false = {"p": float(costs["false_positive_cost"]), "n": float(costs["false_negative_cost"]), ".": 0.0}
+    return [false[call] / (max(false.values()) or 1.0) for call in calls]
+
+
+def _question(row: Mapping[str, Any], progress: Mapping[str, Any]) -> str:
+    return f"{row['endpoint']} release {row['fence']} {progress['phase']} {progress['step']}"
+
+
+def _heard(row: Mapping[str, Any], progress: Mapping[str, Any]) -> str | None:
+    """Return what the person who was asked about this stage said: approve, reject, expired, or None."""
+    if not progress["asked"]:
+        return None
+    found = approvals.find(str(row["model"]), "release", _question(row, progress))
+    return {"APPROVED": "approve", "REJECTED": "reject", "EXPIRED": "expired"}.get(str((found or {}).get("state")))
+
+
+def _ask(row: Mapping[str, Any], before: Mapping[str, Any], answer: Mapping[str, Any], look: _Look, at: str) -> None:
+    """Ask a person when the deadline has come; close the question when the release went on or back without an answer."""
+    progress, model = answer["progress"], str(row["model"])
+    if before["asked"]:
+        known = approvals.decision_id(model, "release", _question(row, before))
+        if answer["next"] != "wait" and _heard(row, before) is None:
+            approvals.expire(known, at=at, why=str(answer["why"]))
+        elif _heard(row, before) is None and approvals.over(known, at):
+            approvals.expire(known, at=at)
+        return
+    if not progress["asked"]:
+        return
+    asked = approvals.open_decision(
+        model=model, kind="release", about=_question(row, progress), token="", at=at,
+        timeout_seconds=3600 * int(row["spec"]["timeout_hours"]), correlation_id=str(row["correlation_id"]),
+        more={"version": row["version"], "package_arn": row["package_arn"], "verdict": look.row(at)},
+    )  # fmt: skip
+    if asked["state"] != "OPEN" or asked.get("notified"):
+        return
+    say = {"decision_id": asked["decision_id"], "decision": "approve", "decided_by": "<you>", "comment": "<why>"}
+    notifications.notify(
+        "decision-wanted",
+        model=model,
+        subject=f"{model} version {row['version']}: go on without enough evidence?",
+        what=f"The release of version {row['version']} waits at {progress['phase']}, step {progress['step']}, until "
+        f"{asked['expires_at']}. It is watched meanwhile and taken back at once when it turns out bad.",
+        why=look.verdict.why,
+        proof=f"ledger: model/{model} release#{row['fence']:06d}",
+        next_step=f"Invoke the function {settings().stack}-decide-candidate with {json.dumps(say)} (or reject). Without an "
+        "answer the release goes back.",
+        decision_id=asked["decision_id"],
+        correlation_id=row["correlation_id"],
+    )
+    approvals.told(asked["decision_id"])
 
 
 def _moment(text: str) -> datetime:
@@ -65,9 +269,9 @@ def _moment(text: str) -> datetime:
 
 def _remember(row: Mapping[str, Any], answer: Mapping[str, Any], found: Mapping[str, Any], at: str) -> None:
     """Enter a verdict into the history where something changes: a look that only waits says nothing new."""
-    if answer["next"] == "wait" and not answer["progress"]["condemned"]:
-        return
     progress = answer["progress"]
+    if answer["next"] == "wait" and not progress["condemned"] and not progress["asked"]:
+        return
     detail = {
         "fence": row["fence"], "version": row["version"], "phase": progress["phase"], "step": progress["step"],
         "next": answer["next"], "why": answer["why"], "correlation_id": row["correlation_id"], **found["verdict"],
@@ -83,11 +287,11 @@ def probe_release(model: str, *, owner: str, fence: int, at: str, progress: Mapp
     variant = str(plan["variant"]) if plan["both"] else None
     failures, latencies = [], []
     for number, line in enumerate(_rows(row, int(rules["probes"]))):
-        milliseconds, failure = sagemaker.ask(str(row["endpoint"]), variant, line, f"linnet-probe-{fence}-{number}")
+        milliseconds, failure = sagemaker.ask(str(row["endpoint"]), variant, line, f"{sagemaker.PROBE}{fence}-{number}")
         failures += [failure] if failure else []
         latencies += [] if failure else [milliseconds]
     verdict = probe(failures, latencies, rules["health"])
-    answer = rollout.probed(plan, progress, verdict.row(), at)
+    answer = steps.probed(plan, progress, verdict.row(), at)
     average = round(sum(latencies) / len(latencies), 3) if latencies else None
     asked, failed = float(len(failures) + len(latencies)), float(len(failures))
     seen = Evidence(requests=asked, latency_ms=average, failures=failed, recent=asked)

@@ -9,11 +9,15 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from linnet.decisions.rollout import NAMESPACE, VERDICT
+from linnet.decisions.sequential import Minute
 from linnet.decisions.verdict import Evidence
 from linnet.gateways.clients import client
 from linnet.settings import settings
 
 WINDOW_SECONDS = 300
+_HOUR = 60
+Fleet = tuple[str, str]
+"""A variant and the endpoint config that it serves under."""
 _STATISTICS = {
     "requests": ("Invocations", "Sum"),
     "errors": ("Invocation5XXErrors", "Sum"),
@@ -23,40 +27,21 @@ _STATISTICS = {
 }
 
 
-def evidence(endpoint: str, variant: str, config: str | None, since: datetime, at: datetime) -> Evidence:
+def evidence(endpoint: str, fleet: Fleet, since: datetime, at: datetime) -> Evidence:
     """Return what a fleet did: its requests since `since`, its errors and latency in the last five minutes before `at`.
 
-    Nothing before `since` counts (F16). With `config` the fleet is told apart by EndpointConfigName, which a native
-    canary needs: both of its fleets carry one variant name. Without, only whole minutes after `since` count, because
-    the variant was there before. A metric that cannot be read, whatever the reason, is None: unknown (F15).
+    Nothing before the first whole minute after `since` counts (F16); the fleet is told apart by EndpointConfigName,
+    because in a native rollout both carry one variant name. A metric that cannot be read, whatever the reason, is None:
+    unknown (F15).
     """
-    start = since.replace(second=0, microsecond=0) if config else _next_minute(since)
     # The running minute counts too: a broken fleet is not given another one.
-    end = _next_minute(at)
+    start, end = _next_minute(since), _next_minute(at)
     if start >= end:
         return Evidence()
-    dimensions = {"EndpointName": endpoint, "VariantName": variant} | ({"EndpointConfigName": config} if config else {})
-    named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
-    queries = [
-        {
-            "Id": name,
-            "MetricStat": {
-                "Metric": {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": named},
-                "Period": 60,
-                "Stat": statistic,
-            },
-        }
-        for name, (metric, statistic) in _STATISTICS.items()
-    ]
     try:
-        answer = client("cloudwatch").get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end)
+        points = _read([_query(name, endpoint, fleet, *what) for name, what in _STATISTICS.items()], start, end)
     except (ClientError, BotoCoreError):
         return Evidence()
-    points = {
-        found["Id"]: list(zip(found["Timestamps"], found["Values"], strict=True))
-        for found in answer["MetricDataResults"]
-        if found["Values"] and found.get("StatusCode", "Complete") == "Complete"
-    }
     late = at - timedelta(seconds=WINDOW_SECONDS)
     recent = {name: sum(value for when, value in found if when >= late) for name, found in points.items()}
     measured = recent.get("measured", 0)
@@ -67,6 +52,89 @@ def evidence(endpoint: str, variant: str, config: str | None, since: datetime, a
         failures=recent.get("failures"),
         recent=recent.get("requests"),
     )
+
+
+def minutes(
+    endpoint: str, new: Fleet, old: Fleet, since: datetime, at: datetime, slow_ms: float | None
+) -> dict[str, list[Minute]]:
+    """Return what both fleets did minute by minute: `errors` (no 2XX answer) and, slower than `slow_ms`, `latency`.
+
+    Whole minutes only, and not the last one: a datapoint of one fleet may come later than the other's (F18). All minutes
+    since `since` are read at every look, so that what comes late counts in its place. A fleet is (variant, config).
+    """
+    start, end = _next_minute(since), at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    if start >= end:
+        return {}
+    asked = {
+        f"{who}_{name}": (fleet, metric, statistic)
+        for who, fleet in (("new", new), ("old", old))
+        for name, (metric, statistic) in _counted(slow_ms).items()
+    }
+    points = _read([_query(name, endpoint, *what) for name, what in asked.items()], start, end)
+    found: dict[str, list[Minute]] = {}
+    for metric, (all_of, hits) in {"errors": ("requests", "failures"), "latency": ("measured", "slow")}.items():
+        both = [{when: round(n) for when, n in points.get(f"{who}_{all_of}", [])} for who in ("new", "old")]
+        bad = [{when: round(n) for when, n in points.get(f"{who}_{hits}", [])} for who in ("new", "old")]
+        if metric == "errors" or slow_ms is not None:
+            found[metric] = [
+                Minute(*(n for of, wrong in zip(both, bad, strict=True)
+                         for n in (of.get(when, 0), min(wrong.get(when, 0), of.get(when, 0)))))
+                for when in sorted({*both[0], *both[1]})
+            ]  # fmt: skip
+    return found
+
+
+def _counted(slow_ms: float | None) -> dict[str, tuple[str, str]]:
+    slow = {"slow": ("ModelLatency", f"TC({slow_ms * 1000:.0f}:)")} if slow_ms is not None else {}
+    return {name: _STATISTICS[name] for name in ("requests", "failures", "measured")} | slow
+
+
+def traffic(endpoint: str, fleet: Fleet, at: datetime) -> dict[str, float]:
+    """Return what a fleet did in the last hour: `{per_minute, failing, slow_ms}`; empty where nothing can be read.
+
+    `failing` is the share of requests without a 2XX answer, `slow_ms` the 99th percentile of the latency. A fleet that has
+    served for less than an hour is measured from its first request on.
+    """
+    end = at.replace(second=0, microsecond=0)
+    start = end - timedelta(minutes=_HOUR)
+    queries = [_query(name, endpoint, fleet, *_STATISTICS[name]) for name in ("requests", "failures")]
+    slow = _query("slow", endpoint, fleet, "ModelLatency", "p99")
+    slow["MetricStat"]["Period"] = 60 * _HOUR
+    try:
+        points = _read([*queries, slow], start, _next_minute(at))
+    except (ClientError, BotoCoreError):
+        return {}
+    requests = sum(value for _, value in points.get("requests", []))
+    if not requests:
+        return {}
+    served = (_next_minute(at) - min(when for when, _ in points["requests"])).total_seconds() / 60
+    failing = min(1.0, sum(value for _, value in points.get("failures", [])) / requests)
+    slowest = max((value for _, value in points.get("slow", [])), default=None)
+    found = {"per_minute": requests / max(1.0, served), "failing": failing}
+    return found | ({"slow_ms": slowest / 1000} if slowest is not None else {})
+
+
+def _query(name: str, endpoint: str, fleet: Fleet, metric: str, statistic: str) -> dict[str, Any]:
+    dimensions = {"EndpointName": endpoint, "VariantName": fleet[0], "EndpointConfigName": fleet[1]}
+    named = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+    source = {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": named}
+    return {"Id": name, "MetricStat": {"Metric": source, "Period": 60, "Stat": statistic}}
+
+
+def _read(queries: list[dict[str, Any]], start: datetime, end: datetime) -> dict[str, list[tuple[datetime, float]]]:
+    found: dict[str, list[tuple[datetime, float]]] = {}
+    more: dict[str, str] = {}
+    while True:
+        answer = client("cloudwatch").get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end, **more)
+        for result in answer["MetricDataResults"]:
+            if result.get("StatusCode", "Complete") not in ("Complete", "PartialData"):
+                return {}
+            points = zip(result["Timestamps"], result["Values"], strict=True)
+            if result["Values"]:
+                found.setdefault(result["Id"], []).extend(points)
+        if not answer.get("NextToken"):
+            return found
+        more = {"NextToken": answer["NextToken"]}
 
 
 def _next_minute(moment: datetime) -> datetime:

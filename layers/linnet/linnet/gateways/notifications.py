@@ -10,7 +10,7 @@ from linnet.settings import settings
 
 Kind = Literal[
     "onboarded", "offboarded", "quarantined", "run-finished", "run-failed", "decision-wanted", "decision-made",
-    "release-finished", "rolled-back", "release-held", "drift", "confirmation-wanted", "attention",
+    "release-started", "release-finished", "rolled-back", "release-held", "drift", "confirmation-wanted", "attention",
 ]  # fmt: skip
 _SUBJECT_LIMIT = 100
 

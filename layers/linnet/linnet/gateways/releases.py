@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, rollout
-from linnet.errors import BadInputError, BusyError, ConflictError, NotFoundError
-from linnet.gateways import leases, ledger, metrics, sagemaker, scaling, specs
+from linnet.decisions import forecast, names, progress, rollout
+from linnet.errors import BadInputError, BusyError, ConflictError, LinnetError, NotFoundError
+from linnet.gateways import leases, ledger, metrics, notifications, s3, sagemaker, scaling, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 Intent = dict[str, Any]
+_HALF = 0.5
+_LARGEST_REPORT = 4 * 1024 * 1024
 
 
 def take(
@@ -53,7 +56,7 @@ def take(
         else:
             if version is None:
                 raise BadInputError("version", version, "the version number of a candidate")
-            found, why = _release_intent(model, endpoint, int(version), fence, spec, back=back)
+            found, why = _release_intent(model, endpoint, int(version), fence, spec, at=at, back=back)
         if found is None:
             leases.free(endpoint, owner=owner, fence=fence)
             return {"proceed": False, "why": why, "fence": fence, "strategy": "none", "endpoint": endpoint}
@@ -62,8 +65,9 @@ def take(
             "at": at, "correlation_id": correlation_id, "reason": reason or why, "handed": dict(handed or {}),
         }  # fmt: skip
         ledger.put_once(f"model/{model}", _key(fence), intent)
-    strategy = str(intent["plan"]["strategy"])
-    return {"proceed": True, "why": str(intent["reason"]), "fence": fence, "strategy": strategy, "endpoint": endpoint}
+    _tell(intent)
+    found = {"proceed": True, "why": str(intent["reason"]), "fence": fence, "endpoint": endpoint}
+    return found | {"strategy": str(intent["plan"]["strategy"]), "expected": intent.get("expected")}
 
 
 def _key(fence: int) -> str:
@@ -100,6 +104,29 @@ def note(model: str, fence: int, put: Mapping[str, Any]) -> Intent | None:
     return ledger.change(f"model/{model}", _key(fence), put=put, only_if="#state = :intent", given={"intent": "intent"})
 
 
+def _tell(intent: Mapping[str, Any]) -> None:
+    """Say before a release starts how it goes out and what can be expected of it, once."""
+    model, fence, expected = str(intent["model"]), str(intent["fence"]), intent.get("expected")
+    if not expected or ledger.told(f"model/{model}", "intent", fence):
+        return
+    notifications.notify(
+        "release-started",
+        model=model,
+        subject=f"{model} version {intent['version']}: its release begins",
+        what=f"Version {intent['version']} goes out by {intent['plan']['strategy']}. {expected['told']}",
+        why=str(intent["reason"]),
+        proof=f"ledger: model/{model} {_key(int(fence))}",
+        next_step="Nothing to do. To stop it, set the package to Rejected.",
+        expected=expected,
+        correlation_id=intent["correlation_id"],
+    )
+    begun = {
+        "version": intent["version"], "fence": intent["fence"], "strategy": intent["plan"]["strategy"],
+        "why": intent["reason"], "expected": expected, "correlation_id": intent["correlation_id"],
+    }  # fmt: skip
+    ledger.append(f"model/{model}", "intent", str(intent["at"]), begun, key=fence)
+
+
 def _settled(endpoint: str) -> dict[str, Any] | None:
     live = sagemaker.endpoint(endpoint)
     if live is not None and live["status"] in rollout.CHANGING:
@@ -120,7 +147,7 @@ def candidate(model: str, version: int) -> dict[str, Any]:
 
 
 def _release_intent(
-    model: str, endpoint: str, version: int, fence: int, spec: Mapping[str, Any], *, back: bool
+    model: str, endpoint: str, version: int, fence: int, spec: Mapping[str, Any], *, at: str, back: bool
 ) -> tuple[Intent | None, str]:
     row = candidate(model, version)
     if objection := unapproved(str(row["package_arn"])):
@@ -134,20 +161,8 @@ def _release_intent(
             return None, f"version {version} is superseded by {champion['version']}, which serves"
     if live and live["status"] in rollout.STUCK:
         raise ConflictError(f"the endpoint {endpoint} is {live['status']}: {live['reason'] or 'a person must mend it'}")
-    shape = None
-    if live:
-        way_back = sagemaker.config(str(live["config"]))
-        models = {v["VariantName"]: v["ModelName"] for v in way_back["ProductionVariants"]}
-        shape = {
-            "config": live["config"],
-            "variants": {
-                name: {"count": count or 1, "weight": live["weights"][name], "model": models[name]}
-                for name, count in live["counts"].items()
-            },
-        }
-    plan = rollout.plan(
-        stack=settings().stack, model=model, version=version, fence=fence, spec=spec, live=shape
-    ) | {"previous_config": live["config"] if live else None}  # fmt: skip
+    shape = _shape(endpoint, live) if live else None
+    plan = rollout.plan(stack=settings().stack, model=model, version=version, fence=fence, spec=spec, live=shape)
     if plan["peak"] > int(settings().instance_quota):
         raise ConflictError(
             f"both fleets need {plan['peak']} instances of {spec['endpoint']['instance_type']}, the stack's parameter "
@@ -158,15 +173,65 @@ def _release_intent(
     if live:
         known = champion if champion and champion["config"] == live["config"] else None
         previous = {"config": live["config"], "champion": _bare(known) if known else None}
+    known = _known(model, row, champion)
+    traffic = _traffic(endpoint, plan, at)
+    expected = forecast.expect(plan, spec["rollout"], traffic) if live else None
+    if expected and expected["refusal"]:
+        raise ConflictError(str(expected["refusal"]))
     return {
         "version": version, "package_arn": row["package_arn"], "run": row.get("run") or "", "baseline": baseline,
         "approval": row.get("approvals", 0), "plan": plan, "previous": previous, "spec": _needed(spec),
+        "expected": expected, "slow_ms": traffic.get("slow_ms"), **known,
     }, f"version {version} is approved"  # fmt: skip
+
+
+def _shape(endpoint: str, live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the endpoint as a plan needs it, after proving that the way back to it exists (F48)."""
+    way_back = sagemaker.config(str(live["config"]))
+    if any("ServerlessConfig" in variant for variant in way_back["ProductionVariants"]):
+        raise ConflictError(
+            f"the endpoint {endpoint} is serverless: it has neither guardrails nor capture, so no release can be judged; "
+            "give it instances first"
+        )
+    models = {v["VariantName"]: v["ModelName"] for v in way_back["ProductionVariants"]}
+    return {
+        "config": live["config"],
+        "variants": {
+            name: {"count": count or 1, "weight": live["weights"][name], "model": models[name]}
+            for name, count in live["counts"].items()
+        },
+    }
+
+
+def _traffic(endpoint: str, plan: Mapping[str, Any], at: str) -> dict[str, float]:
+    if not plan["previous_config"]:
+        return {}
+    fleet = (str(plan["champion_variant"]), str(plan["previous_config"]))
+    return metrics.traffic(endpoint, fleet, datetime.fromisoformat(at).astimezone(UTC))
+
+
+def _known(model: str, row: Mapping[str, Any], champion: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the candidate's answers are held against: their spread on its holdout, and both models' thresholds."""
+    known: dict[str, Any] = {"threshold": row.get("decision_threshold", _HALF), "expected_answers": None}
+    if champion:
+        other = ledger.read(f"model/{model}", f"candidate#{champion['version']:06d}") or {}
+        known["champion_threshold"] = other.get("decision_threshold", _HALF)
+    if row.get("evaluation_uri"):
+        try:
+            report = json.loads(s3.read(str(row["evaluation_uri"]), limit=_LARGEST_REPORT))
+            known["expected_answers"] = report.get("predictions")
+        except (LinnetError, ValueError):
+            return known  # a report that was deleted: the answers are held against nothing, which the verdict shows
+    return known
 
 
 def _needed(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The release goes by the spec as it was when it began."""
-    return {"endpoint": spec["endpoint"], "rollout": spec["rollout"], "owner": spec.get("owner", "")}
+    costs = {name: spec["evaluation"][name] for name in ("false_positive_cost", "false_negative_cost")}
+    return {
+        "endpoint": spec["endpoint"], "rollout": spec["rollout"], "owner": spec.get("owner", ""), "costs": costs,
+        "timeout_hours": spec["approval"]["timeout_hours"],
+    }  # fmt: skip
 
 
 def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,9 +268,9 @@ def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None
         "undoes": undone["fence"], "previous": previous, "spec": undone["spec"], "approval": undone.get("approval", 0),
     }  # fmt: skip
     plan = {
-        "strategy": "restore", "variant": None, "champion_variant": None, "both": None, "configs": [], "steps": [],
-        "alarms": undone["plan"]["alarms"], "deployment": None, "peak": 0, "previous_config": None,
-        "target": previous["config"] if previous else None,
+        "strategy": "restore", "variant": None, "champion_variant": None, "mirror": None, "both": None, "configs": [],
+        "steps": [], "waits": [], "prove": False, "alarms": undone["plan"]["alarms"], "deployment": None, "peak": 0,
+        "previous_config": None, "target": previous["config"] if previous else None,
     }  # fmt: skip
     if previous is None and not handed:
         raise ConflictError(f"nothing served before version {version}: to take the model out of service, off-board it")
@@ -256,6 +321,11 @@ def _config_request(
             "InitialInstanceCount": variant["count"], "InitialVariantWeight": float(variant["weight"]),
         })  # fmt: skip
     request = {"EndpointConfigName": config["name"], "ProductionVariants": variants, "Tags": marks}
+    if shadow := config["shadow"]:
+        request["ShadowProductionVariants"] = [{
+            "VariantName": shadow["name"], "ModelName": shadow["model"], "InstanceType": endpoint["instance_type"],
+            "InitialInstanceCount": shadow["count"], "InitialVariantWeight": float(shadow["weight"]),
+        }]  # fmt: skip
     if old.get("KmsKeyId"):  # a new config must not lose what the old one had (peer bug MCD (d))
         request["KmsKeyId"] = old["KmsKeyId"]
     if endpoint["capture_percent"]:
@@ -269,10 +339,10 @@ def _config_request(
     return request
 
 
-def start(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def start(model: str, *, owner: str, fence: int, at: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Make the release's next change to the endpoint, or adopt it when it was made; return `{progress, wait}`.
 
-    Without `progress` it is the first change, with one the ladder's last update.
+    `given` is the release's progress, whose phase says which change it is; None for the first one.
 
     Raises:
         BusyError: the endpoint is changing.
@@ -280,8 +350,8 @@ def start(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
     """
     row = mine(model, owner=owner, fence=fence)
     plan, endpoint = row["plan"], str(row["endpoint"])
-    answer = {"progress": dict(progress or rollout.begin(plan, at)), "wait": rollout.SETTLE_SECONDS}
-    target = plan["both"] if plan["both"] and not progress else plan["target"]
+    now = dict(given or progress.begin(plan, at))
+    target, answer = progress.destination(plan, now["phase"]), {"progress": now, "wait": progress.SETTLE_SECONDS}
     live = sagemaker.endpoint(endpoint)
     if live and (target in (live["config"], live["pending"]) if target else live["status"] == "Deleting"):
         return answer
@@ -290,28 +360,28 @@ def start(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
     if target is not None and (live is None) != (plan["strategy"] == "create"):
         seen = "is gone" if live is None else "appeared"
         raise ConflictError(f"the endpoint {endpoint} {seen} since the plan was made")
-    if progress:
+    if now["phase"] == "finishing":
         scaling.hand_over(endpoint, str(plan["champion_variant"]), str(plan["variant"]))
     leases.require(endpoint, owner=owner, fence=fence)
     try:
-        _change(row, target, exists=live is not None)
+        _change(row, target, exists=live is not None, guarded=now["phase"] == "rolling")
     except ClientError as error:
-        now = sagemaker.endpoint(endpoint)
-        arrived = now is not None and target in (now["config"], now["pending"])
-        if now and now["status"] in rollout.CHANGING and not arrived:
-            raise BusyError(f"the endpoint {endpoint} is {now['status']}: {error}") from None
+        after = sagemaker.endpoint(endpoint)
+        arrived = after is not None and target in (after["config"], after["pending"])
+        if after and after["status"] in rollout.CHANGING and not arrived:
+            raise BusyError(f"the endpoint {endpoint} is {after['status']}: {error}") from None
         if not arrived:
             raise
     return answer
 
 
-def _change(row: Mapping[str, Any], target: str | None, *, exists: bool) -> None:
+def _change(row: Mapping[str, Any], target: str | None, *, exists: bool, guarded: bool) -> None:
     endpoint = str(row["endpoint"])
     if target is None:
         if exists:
             sagemaker.delete_endpoint(endpoint)
     elif exists:
-        sagemaker.update_endpoint(endpoint, target, row["plan"]["deployment"])
+        sagemaker.update_endpoint(endpoint, target, row["plan"]["deployment"] if guarded else None)
     else:
         sagemaker.create_endpoint(endpoint, target, tags(row))
 
@@ -340,7 +410,20 @@ def shift(model: str, *, owner: str, fence: int, step: int | None) -> dict[str, 
     if live["weights"] != wanted:
         leases.require(endpoint, owner=owner, fence=fence)
         sagemaker.set_weights(endpoint, wanted)
-    return {"weights": wanted, "wait": rollout.SETTLE_SECONDS}
+    return {"weights": wanted, "wait": progress.SETTLE_SECONDS}
+
+
+def start_rollback(model: str, name: str, why: str, correlation_id: str, **more: Any) -> str:
+    """Start the machine rollback under a name that derives from its reason: a second start is the first one."""
+    document = {"model": model, "reason": why, "correlation_id": correlation_id} | more
+    try:
+        client("stepfunctions").start_execution(
+            stateMachineArn=settings().rollback_machine, name=name, input=json.dumps(document, sort_keys=True)
+        )
+    except ClientError as error:
+        if error_code(error) != "ExecutionAlreadyExists":
+            raise
+    return f"started {name}"
 
 
 def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], at: str) -> str:
@@ -359,19 +442,9 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
     before = ((row or {}).get("previous") or {}).get("config")
     touched = live is not None and (live["status"] in rollout.CHANGING or live["config"] != before)
     if row and row["kind"] == "release" and row["state"] == "intent" and touched:
-        name = f"{model}-back-f{fence}"
-        document = {
-            "model": model, "reason": f"{execution_name} ended before its release did", "correlation_id": row["correlation_id"],
-            "lease": {"owner": execution_arn, "fence": fence},
-        }  # fmt: skip
-        try:
-            client("stepfunctions").start_execution(
-                stateMachineArn=settings().rollback_machine, name=name, input=json.dumps(document, sort_keys=True)
-            )
-        except ClientError as error:
-            if error_code(error) != "ExecutionAlreadyExists":
-                raise
-        return f"started {name}"
+        why = f"{execution_name} ended before its release did"
+        lease = {"owner": execution_arn, "fence": fence}
+        return start_rollback(model, f"{model}-back-f{fence}", why, str(row["correlation_id"]), lease=lease)
     from linnet.gateways import conclusions  # noqa: PLC0415 - conclusions builds on this module
 
     why = f"{execution_name} ended before it had concluded"

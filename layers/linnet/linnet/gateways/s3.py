@@ -99,6 +99,17 @@ def listing(uri: str) -> Iterator[tuple[str, int]]:
             yield f"s3://{bucket}/{found['Key']}", int(found["Size"])
 
 
+def keys(uri: str, *, after: str = "", most: int) -> list[str]:
+    """Return the first keys under a prefix that come after a key, in key order."""
+    bucket, prefix = split(uri)
+    pages = (
+        client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=bucket, Prefix=prefix, StartAfter=after, PaginationConfig={"MaxItems": most})
+    )
+    return [str(found["Key"]) for page in pages for found in page.get("Contents", [])]
+
+
 @dataclass(frozen=True)
 class Held:
     """An object version as S3 holds it: version id (empty on an unversioned bucket), size in bytes, hex SHA-256."""

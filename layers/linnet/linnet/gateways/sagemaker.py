@@ -15,6 +15,8 @@ from linnet.gateways.removal import is_gone
 _TAKEN = ("ValidationException", "ResourceInUse", "ConflictException")
 _DESCRIPTION_LIMIT = 1024
 STAGE = "stage"
+PROBE = "linnet-probe-"
+"""What the inference ids of Linnet's own requests begin with: they are no traffic."""
 
 
 def package(arn: str) -> dict[str, Any]:

@@ -6,15 +6,10 @@ the same result. A line that cannot be read is counted, never fatal.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import csv
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +18,10 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 from numpy.typing import NDArray
 
-from linnet.monitoring.tables import NULLS, numbers
+from linnet.monitoring.records import BAD, NULLS, labels_of, read_line
+from linnet.monitoring.tables import numbers
 
 Floats = NDArray[np.float64]
-_BAD = (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error)
-_LONGEST_LINE = 32 * 1024 * 1024
 _BLOCK_BYTES = 16 * 1024 * 1024
 _SIDE = pa.struct([("data", pa.string()), ("encoding", pa.string())])
 _META = pa.struct([("eventId", pa.string()), ("inferenceId", pa.string()), ("inferenceTime", pa.string())])
@@ -203,22 +197,18 @@ def _by_line(
             continue
         lines += 1
         try:
-            record = _record(line)
-            meta, captured = record["eventMetadata"], record["captureData"]
-            if window is not None and not window[0] <= _moment(meta["inferenceTime"]) < window[1]:
-                outside += 1
-                continue
-            name = _id(meta.get("inferenceId") or meta["eventId"])
-            rows = _some(_rows_of(_payload(captured["endpointInput"]), columns))
-            outputs = _answers(captured.get("endpointOutput"), len(rows))
-        except _BAD:
+            asked = read_line(line, columns, window)
+        except BAD:
             bad += 1
             continue
-        for place, (row, output) in enumerate(zip(rows, outputs, strict=True)):
+        if asked is None:
+            outside += 1
+            continue
+        for place, (row, output) in enumerate(zip(asked.rows, asked.outputs, strict=True)):
             group = by_width.setdefault(len(row), _Rows([], [], [], []))
             group.rows.append(row)
             group.outputs.append(output)
-            group.ids.append(name)
+            group.ids.append(asked.identity)
             group.places.append(place)
     return [_part(width, group) for width, group in by_width.items()], lines, bad, outside
 
@@ -228,123 +218,6 @@ def _part(width: int, group: _Rows) -> _Part:
     table = pa.table(columns, names=[f"f{n}" for n in range(width)])
     outputs = pa.array([value if value is not None else "" for value in group.outputs], pa.string())
     return _Part(table, _scores(outputs), group.ids, np.array(group.places, dtype=np.int64))
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    if len(line) > _LONGEST_LINE:
-        raise ValueError("too long")
-    record = json.loads(line)
-    if not isinstance(record, dict):
-        raise TypeError("no object")
-    return record
-
-
-def _id(found: Any) -> str:
-    if not isinstance(found, str) or not found:
-        raise ValueError("no id")
-    return found
-
-
-def _some(rows: Iterator[list[str | None]]) -> list[list[str | None]]:
-    found = list(rows)
-    if not found:
-        raise ValueError("no rows")
-    return found
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _payload(found: Mapping[str, Any]) -> Any:
-    """Return one side of a record: text for CSV, a parsed document (a list of them for JSON lines) for JSON."""
-    text, encoding = found["data"], found.get("encoding", "CSV")
-    if not isinstance(text, str):
-        raise TypeError("data is no text")
-    kind = str(found.get("observedContentType") or "")
-    if encoding == "BASE64":
-        try:
-            text = base64.b64decode(text, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise ValueError("no BASE64 of UTF-8") from None
-        encoding = "JSON" if "json" in kind else "CSV"
-    if encoding == "CSV":
-        return text
-    if encoding != "JSON":
-        raise ValueError("unknown encoding")
-    if "lines" in kind:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    return json.loads(text)
-
-
-def _rows_of(payload: Any, columns: Sequence[str]) -> Iterator[list[str | None]]:
-    """Yield the rows of an input: CSV lines; JSON lists, objects by column name, `instances`, `features`."""
-    if isinstance(payload, str):
-        for row in csv.reader(payload.splitlines(), strict=True):
-            if row:
-                yield [None if value in NULLS else value for value in row]
-        return
-    if isinstance(payload, Mapping):
-        for wrapper in ("instances", "features"):
-            if isinstance(payload.get(wrapper), list):
-                yield from _rows_of(payload[wrapper], columns)
-                return
-        extra = [name for name in payload if name not in columns]
-        yield [_field(payload.get(name)) for name in (*columns, *extra)]
-        return
-    if not isinstance(payload, list):
-        raise TypeError("no rows")
-    if payload and all(isinstance(item, list | Mapping) for item in payload):
-        for item in payload:
-            yield from _rows_of(item, columns)
-    else:
-        yield [_field(item) for item in payload]
-
-
-def _field(value: Any) -> str | None:
-    if value is None or value in NULLS or value != value:  # noqa: PLR0124 - NaN, which JSON cannot spell but Python reads
-        return None
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return repr(value)
-    raise TypeError("a field is no number and no text")
-
-
-def _answers(found: Mapping[str, Any] | None, count: int) -> list[str | None]:
-    """Return the first number answered for each of `count` rows, None for each where the answer does not fit them."""
-    nothing: list[str | None] = [None] * count
-    if not found or found.get("data") is None:
-        return nothing
-    try:
-        payload = _payload(found)
-        if isinstance(payload, str):
-            rows = [row for row in csv.reader(payload.strip().splitlines(), strict=True) if row]
-            # XGBoost's container answers many rows in one line.
-            values = rows[0] if len(rows) == 1 and count > 1 else [row[0] for row in rows]
-            answers: list[str | None] = [value.strip() for value in values]
-        else:
-            answers = [_answer(item) for item in _items(payload)]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError, csv.Error):
-        return nothing
-    return answers if len(answers) == count else nothing
-
-
-def _items(payload: Any) -> list[Any]:
-    if isinstance(payload, Mapping):
-        inner = payload.get("predictions")
-        return inner if isinstance(inner, list) else [payload]
-    return payload if isinstance(payload, list) else [payload]
-
-
-def _answer(item: Any) -> str | None:
-    if isinstance(item, Mapping):
-        names = [name for name in ("score", "probability", "prediction", "predicted_label") if name in item]
-        return _answer(item[names[0]]) if names else None
-    return _answer(item[0]) if isinstance(item, list) else _field(item)
 
 
 # --- ground truth ------------------------------------------------------------------------------------------------
@@ -406,17 +279,11 @@ def _truth(capture: Capture, truth_files: Iterable[bytes]) -> tuple[list[str | N
     truth: dict[str, list[str | None]] = {}
     bad = 0
     for file in truth_files:
-        for line in file.split(b"\n"):
-            if not line.strip():
-                continue
-            try:
-                record = _record(line)
-                rows = _some(_rows_of(_payload(record["groundTruthData"]), ()))
-                name = _id(record["eventMetadata"]["eventId"])
-            except _BAD:
+        for found in labels_of(file):
+            if found is None:
                 bad += 1
-                continue
-            truth[name] = [row[0] if row else None for row in rows]
+            else:
+                truth[found[0]] = found[1]
     rows_of: dict[str, int] = {}
     placed = list(zip(capture.ids, capture.places.tolist(), strict=True))
     for name, place in placed:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from linnet.decisions.evaluation import fit, read_metrics
 from linnet.errors import BadInputError
 from linnet.monitoring.evaluate import (
@@ -22,6 +24,7 @@ from linnet.monitoring.evaluate import (
 )
 
 _THRESHOLD = 0.5
+BINS = 10
 
 
 def report(
@@ -37,6 +40,7 @@ def report(
     - `metrics`: what `read_metrics` reads, and `cost_per_row` of those calls: what the gates judge;
     - `champion`: `{version, metrics, decision}` on the same rows; `difference`: candidate minus champion, or None
       where the metric is undefined;
+    - `predictions`: how the candidate's answers are spread, `{edges, shares}`: what its release is held against;
     - `older`: metrics and difference on the older held-out rows, told apart because they favour the old champion;
     - `fit`: the metric on training rows and on the holdout (EV-07), where both are defined;
     - `bias`: `{facet, metrics, unknown}` at the decision threshold, where the spec asks for it.
@@ -57,6 +61,7 @@ def report(
             part["metrics"]["cost_per_row"] = part["decision"]["cost"]["per_row"]
     if which["older"].any():
         document["older"] = _compared(labels, scores, which["older"], wanted, champion)
+    document["predictions"] = spread(scores["candidate"][which["newest"]])
     document |= _fitted(labels, scores["candidate"], which["train"], document["metrics"], wanted)
     if wanted.get("bias"):
         mine = which["newest"]
@@ -65,6 +70,17 @@ def report(
         treated = bias(labels[mine], scores["candidate"][mine], group, others, called)
         document["bias"] = {"facet": wanted["bias"]["facet"], **treated}
     return document
+
+
+def spread(scores: Floats) -> dict[str, list[float]]:
+    """Return how scores are spread: at most nine edges, their deciles, and the share at or below each and above the last.
+
+    Scores that repeat, as a tree's do, have fewer edges: none of the bins is empty.
+    """
+    levels = np.quantile(scores, np.arange(1, BINS) / BINS, method="lower")
+    edges = np.unique(levels[levels < scores.max()])
+    counts = np.bincount(np.searchsorted(edges, scores, side="left"), minlength=len(edges) + 1)
+    return {"edges": edges.tolist(), "shares": (counts / len(scores)).tolist()}
 
 
 def _costs(wanted: Mapping[str, Any]) -> dict[str, float]:

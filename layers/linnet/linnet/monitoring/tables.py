@@ -21,9 +21,8 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
+from linnet.monitoring.records import NULLS
 
-NULLS = ("", "NA", "NaN", "nan", "null", "NULL")
-"""How a CSV file spells a missing value."""
 LARGEST = 1e150
 """A number beyond this is taken for a mistake: its square is no longer a float."""
 _Kind = TypeVar("_Kind", bound=np.generic)
