@@ -70,7 +70,7 @@ class Endpoint:
         """Return the answer of DescribeEndpoint."""
         answer = shaped("DescribeEndpoint", self.record)
         if self.fleet:
-            answer["ProductionVariants"] = [variant.describe() for variant in self.fleet.variants.values()]
+            answer |= self.fleet.describe()
             if capture := self.fleet.capture:
                 on = capture.get("EnableCapture", False)
                 answer["DataCaptureConfig"] = {
@@ -84,7 +84,7 @@ class Endpoint:
             answer["PendingDeploymentSummary"] = {
                 "EndpointConfigName": pending.fleet.config_name,
                 "StartTime": pending.started,
-                "ProductionVariants": [variant.describe() for variant in pending.fleet.variants.values()],
+                **pending.fleet.describe(),
             }
         return answer
 
@@ -146,10 +146,10 @@ class Endpoints:
             guard = endpoint.record.get("LastDeploymentConfig")
         if guard is not None:
             self._check(guard, fleet)
-            if set(fleet.variants) != set(old.variants):
+            if set(fleet.production) != set(old.production):  # of shadows AWS says nothing, so they may come and go
                 raise invalid(
                     f"A deployment with guardrails needs the same variants in both endpoint configurations: "
-                    f"{sorted(old.variants)} and {sorted(fleet.variants)}"
+                    f"{sorted(old.production)} and {sorted(fleet.production)}"
                 )
         endpoint.record.pop("FailureReason", None)
         endpoint.record["LastDeploymentConfig"] = deepcopy(guard)
@@ -324,7 +324,7 @@ class Endpoints:
         deployment.share = step.share
         deployment.baked = self._world.now() + step.wait
         for name, variant in deployment.fleet.variants.items():
-            variant.count = step.capacity[name]
+            variant.count = step.capacity.get(name, variant.desired_count)
             full = "full capacity" if step.share >= 1.0 else f"canary capacity of {variant.count} instance(s)"
             message = f"Baking for {step.wait} seconds ({step.reason}) with traffic enabled on {full}."
             variant.status = [self._doing("Baking", message)]
