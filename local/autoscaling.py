@@ -22,6 +22,10 @@ _TARGET = "AnyScaleFrontendService."
 _Key = tuple[str, ...]
 
 
+def _of(endpoint: str) -> str:
+    return f"endpoint/{endpoint}/variant/"
+
+
 class RefusedError(Exception):
     """An error of the API: its code and its message."""
 
@@ -80,6 +84,21 @@ class AutoScaling:
         """Show the policies asked for."""
         return {"ScalingPolicies": self._shown(self._policies, params, "PolicyNames", "PolicyName")}
 
+    def scaled_variants(self, endpoint: str) -> list[str]:
+        """Return the variants of a SageMaker endpoint that are targets."""
+        return [
+            resource.removeprefix(_of(endpoint))
+            for _, resource, _ in self._targets
+            if resource.startswith(_of(endpoint))
+        ]
+
+    def forget(self, endpoint: str) -> None:
+        """Deregister all variants of a SageMaker endpoint, which DeleteEndpoint does."""
+        for key in [key for key in self._targets if key[1].startswith(_of(endpoint))]:
+            self.deregister_scalable_target(
+                dict(zip(("ServiceNamespace", "ResourceId", "ScalableDimension"), key, strict=True))
+            )
+
     @staticmethod
     def _shown(rows: Mapping[_Key, Any], params: Mapping[str, Any], many: str, one: str) -> list[dict[str, Any]]:
         exact = {k: params[k] for k in ("ServiceNamespace", "ResourceId", "ScalableDimension") if k in params}
@@ -87,17 +106,24 @@ class AutoScaling:
         return [row for row in found if many not in params or row[one] in params[many]]
 
 
+_made: dict[tuple[str, str], AutoScaling] = {}
+
+
+def here(account: str, region: str) -> AutoScaling:
+    """Return the Application Auto Scaling of an account and region in this process."""
+    return _made.setdefault((account, region), AutoScaling())
+
+
 def register() -> None:
     """Add Application Auto Scaling to this process's emulator."""
-    made: dict[tuple[str, str], AutoScaling] = {}
     model = ServiceModel(Loader().load_service_model("application-autoscaling", "service-2"))
 
     def operation(target: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        here = made.setdefault((responses.get_account_id(), responses.get_region()), AutoScaling())
+        mine = here(responses.get_account_id(), responses.get_region())
         name = "".join(f"_{c.lower()}" if c.isupper() else c for c in target).lstrip("_")
-        if target not in model.operation_names or not hasattr(here, name):
+        if target not in model.operation_names or not hasattr(mine, name):
             raise RefusedError("UnknownOperationException", f"{target} is not emulated")
-        found: Callable[[dict[str, Any]], dict[str, Any]] = getattr(here, name)
+        found: Callable[[dict[str, Any]], dict[str, Any]] = getattr(mine, name)
         return found
 
     def check(target: str, params: dict[str, Any]) -> None:

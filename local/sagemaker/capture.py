@@ -33,6 +33,9 @@ class Exchange:
     answer_type: str
     inference_id: str
     custom_attributes: str
+    event_id: str
+    """From `Capture.draw`; production and shadow variant record the same one."""
+    shadow: bool = False
 
 
 class Capture:
@@ -42,11 +45,16 @@ class Capture:
         self._world = world
         self._buffers: dict[str, _Buffer] = {}
 
-    def record(self, config: Mapping[str, Any] | None, exchange: Exchange) -> None:
-        """Capture an exchange if the config says so and its sampling draws it; the hour is the invocation's in UTC."""
+    def draw(self, config: Mapping[str, Any] | None) -> str:
+        """Return the eventId of a new request, or nothing when it is not to be captured: off, or not sampled."""
         if not config or not config.get("EnableCapture"):
-            return
-        if self._world.rng.random() * 100 >= config["InitialSamplingPercentage"]:
+            return ""
+        sampled = self._world.rng.random() * 100 < config["InitialSamplingPercentage"]
+        return self._world.identifier() if sampled else ""
+
+    def record(self, config: Mapping[str, Any] | None, exchange: Exchange) -> None:
+        """Capture an exchange whose request was drawn; the hour is the answer's in UTC."""
+        if not config or not exchange.event_id:
             return
         modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
         data: dict[str, Any] = {}
@@ -60,7 +68,9 @@ class Capture:
     def _append(self, destination: str, exchange: Exchange, data: dict[str, Any]) -> None:
         now = self._world.now()
         at = datetime.fromtimestamp(now, UTC)
-        metadata: dict[str, Any] = {"eventId": self._world.identifier()}
+        metadata: dict[str, Any] = {"eventId": exchange.event_id}
+        if exchange.shadow:
+            metadata["invocationSource"] = "ShadowExperiment"
         if exchange.inference_id:
             metadata["inferenceId"] = exchange.inference_id
         if exchange.custom_attributes:

@@ -70,7 +70,7 @@ class Endpoint:
         """Return the answer of DescribeEndpoint."""
         answer = shaped("DescribeEndpoint", self.record)
         if self.fleet:
-            answer["ProductionVariants"] = [variant.describe() for variant in self.fleet.variants.values()]
+            answer |= self.fleet.describe()
             if capture := self.fleet.capture:
                 on = capture.get("EnableCapture", False)
                 answer["DataCaptureConfig"] = {
@@ -84,7 +84,7 @@ class Endpoint:
             answer["PendingDeploymentSummary"] = {
                 "EndpointConfigName": pending.fleet.config_name,
                 "StartTime": pending.started,
-                "ProductionVariants": [variant.describe() for variant in pending.fleet.variants.values()],
+                **pending.fleet.describe(),
             }
         return answer
 
@@ -146,11 +146,12 @@ class Endpoints:
             guard = endpoint.record.get("LastDeploymentConfig")
         if guard is not None:
             self._check(guard, fleet)
-            if set(fleet.variants) != set(old.variants):
+            if set(fleet.production) != set(old.production):  # of shadows AWS says nothing, so they may come and go
                 raise invalid(
                     f"A deployment with guardrails needs the same variants in both endpoint configurations: "
-                    f"{sorted(old.variants)} and {sorted(fleet.variants)}"
+                    f"{sorted(old.production)} and {sorted(fleet.production)}"
                 )
+        self._check_scaled(endpoint, old, fleet)
         endpoint.record.pop("FailureReason", None)
         endpoint.record["LastDeploymentConfig"] = deepcopy(guard)
         plan = rollout.steps(guard, fleet.counts())
@@ -167,6 +168,22 @@ class Endpoints:
         known = self._world.aws.alarm_states(alarms) if alarms else {}
         if missing := [alarm for alarm in alarms if alarm not in known]:
             raise invalid(f"AutoRollbackConfiguration names CloudWatch alarms that do not exist: {missing}")
+
+    def _check_scaled(self, endpoint: Endpoint, old: Fleet, new: Fleet) -> None:
+        """Refuse to remove a scaled variant or to change its instance type.
+
+        Source: the developer guide's "Update endpoints that use auto scaling", which tells of the instance type only.
+        """
+        scaled = self._world.aws.scaled_variants(endpoint.name)
+        kinds = [
+            {name: variant.definition.get("InstanceType") for name, variant in fleet.variants.items()}
+            for fleet in (old, new)
+        ]
+        if blocked := [name for name in scaled if name in kinds[0] and kinds[0][name] != kinds[1].get(name, "removed")]:
+            raise invalid(
+                f'The variant(s) "{blocked}" must be deregistered as scalable targets with AWS Auto Scaling before they '
+                "can be removed or have their instance type updated."
+            )
 
     def update_endpoint_weights_and_capacities(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Change weights and instance counts of variants: Updating, then InService with the new ones."""
@@ -220,6 +237,7 @@ class Endpoints:
         endpoint = self._find(params["EndpointName"])
         if endpoint.status not in _DELETABLE:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.record["EndpointArn"]}".')
+        self._world.aws.forget_targets(endpoint.name)
         self._enter(endpoint, "Deleting")
         self._retire(endpoint.fleet)
         self._retire(endpoint.deployment.fleet if endpoint.deployment else None)
@@ -324,7 +342,7 @@ class Endpoints:
         deployment.share = step.share
         deployment.baked = self._world.now() + step.wait
         for name, variant in deployment.fleet.variants.items():
-            variant.count = step.capacity[name]
+            variant.count = step.capacity.get(name, variant.desired_count)
             full = "full capacity" if step.share >= 1.0 else f"canary capacity of {variant.count} instance(s)"
             message = f"Baking for {step.wait} seconds ({step.reason}) with traffic enabled on {full}."
             variant.status = [self._doing("Baking", message)]

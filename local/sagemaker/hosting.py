@@ -11,6 +11,8 @@ from local.sagemaker.records import Record, listing, named
 from local.sagemaker.registry import Registry
 from local.sagemaker.world import World
 
+_KINDS = ("ProductionVariants", "ShadowProductionVariants")
+
 
 class Models:
     """Models: one container image with an artifact, named directly or through a model package."""
@@ -111,19 +113,23 @@ class EndpointConfigs:
         arn = self._world.arn("endpoint-config", name)
         if arn in self._world.tags:
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
-        for unknown in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants"):
+        for unknown in ("AsyncInferenceConfig", "ExplainerConfig"):
             if params.get(unknown):
                 raise not_emulated(unknown)
-        variants = params["ProductionVariants"]
+        variants = every_variant(params)
         names = [variant["VariantName"] for variant in variants]
         if len(set(names)) < len(names):
-            raise invalid(f"ProductionVariants must have unique names, not {names}")
+            raise invalid(f"ProductionVariants and ShadowProductionVariants must have unique names, not {names}")
         for variant in variants:
             self._check(variant, params)
+        if params.get("ShadowProductionVariants"):
+            self._check_shadow(params)
         if len(variants) > 1 and any("ServerlessConfig" in variant for variant in variants):
             raise invalid("An endpoint config with a serverless variant must have exactly one variant")
         record = {**params, "EndpointConfigArn": arn}
-        record["ProductionVariants"] = [{"InitialVariantWeight": 1.0, **variant} for variant in variants]
+        for kind in _KINDS:
+            if params.get(kind):
+                record[kind] = [{"InitialVariantWeight": 1.0, **variant} for variant in params[kind]]
         self._world.created(record, arn, named(params))
         self._configs[name] = record
         return {"EndpointConfigArn": arn}
@@ -141,6 +147,20 @@ class EndpointConfigs:
                 raise invalid(f"{name} {variant[name]!r} is not allowed beside ServerlessConfig in {title}")
         if serverless and params.get("DataCaptureConfig", {}).get("EnableCapture"):
             raise invalid(f"DataCaptureConfig is not supported for serverless {title}")
+
+    @staticmethod
+    def _check_shadow(params: Mapping[str, Any]) -> None:
+        """Refuse what has no shadow. Source: CreateEndpointConfig; the developer guide's "Shadow tests", Exclusions."""
+        counts = {kind: len(params[kind]) for kind in _KINDS}
+        if set(counts.values()) != {1}:
+            raise invalid(f"With ShadowProductionVariants there must be one variant of each kind, not {counts}")
+        for variant in every_variant(params):
+            title = f"variant {variant['VariantName']!r} of an endpoint config with ShadowProductionVariants"
+            for name in ("ServerlessConfig", "AcceleratorType"):
+                if name in variant:
+                    raise invalid(f"{name} {variant[name]!r} is not supported in {title}")
+            if variant["InstanceType"].startswith("ml.inf1."):
+                raise invalid(f"InstanceType {variant['InstanceType']!r} is not supported in {title}")
 
     def describe_endpoint_config(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Describe a config."""
@@ -164,5 +184,10 @@ class EndpointConfigs:
 
     def containers(self, name: str) -> dict[str, Container]:
         """Return variant name -> container. Raises ApiError when the config or one of its models is gone."""
-        variants = self.find(name)["ProductionVariants"]
+        variants = every_variant(self.find(name))
         return {variant["VariantName"]: self._models.container(variant["ModelName"]) for variant in variants}
+
+
+def every_variant(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a config's production variants and behind them its shadow variant, if it has one."""
+    return [variant for kind in _KINDS for variant in config.get(kind) or ()]

@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class Aws(Protocol):
-    """The neighbours of SageMaker: S3, EventBridge, CloudWatch and CloudWatch Logs."""
+    """The neighbours of SageMaker: S3, EventBridge, CloudWatch, CloudWatch Logs and Application Auto Scaling."""
 
     def get_object(self, uri: str) -> bytes:
         """Return the object at `s3://bucket/key`. Raises FileNotFoundError."""
@@ -46,6 +46,12 @@ class Aws(Protocol):
 
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
         """Return name -> OK | ALARM | INSUFFICIENT_DATA of those alarms that exist."""
+
+    def scaled_variants(self, endpoint: str) -> Sequence[str]:
+        """Return the variants of an endpoint that are scalable targets."""
+
+    def forget_targets(self, endpoint: str) -> None:
+        """Deregister all variants of an endpoint as scalable targets."""
 
     def put_logs(self, group: str, stream: str, lines: Sequence[str]) -> None:
         """Append lines to a log stream, creating group and stream when absent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from local.sagemaker.api import ApiError, not_emulated
 from local.sagemaker.capture import Capture, Exchange
 from local.sagemaker.endpoints import Endpoint, Endpoints
 from local.sagemaker.fleet import Fleet, Variant
-from local.sagemaker.ports import Answer
+from local.sagemaker.ports import Answer, ModelServer
 from local.sagemaker.world import World
 
+_LOG = logging.getLogger(__name__)
 _MAX_BODY = 6 * 1024 * 1024
 _MAX_ID, _MAX_ATTRIBUTES = 64, 1024
+_LANES, _MOST_COPIES = 4, 100
+"""How many copies a shadow variant answers at a time, and how many may wait; a further one is dropped."""
 _OK, _CLIENT_ERROR, _SERVER_ERROR = 200, 400, 500
 _HEADER = "x-amzn-sagemaker-"
 _UNKNOWN_HEADERS = (
@@ -35,6 +39,17 @@ class InvokeResult:
     body: bytes
 
 
+@dataclass(frozen=True)
+class _Request:
+    endpoint: str
+    body: bytes
+    content_type: str
+    accept: str
+    inference_id: str
+    custom_attributes: str
+    event_id: str
+
+
 class Runtime:
     """Answers invocations from the fleets of the endpoints."""
 
@@ -51,6 +66,7 @@ class Runtime:
                 ModelError (HTTP 424, OriginalStatusCode, OriginalMessage, LogStreamArn) when the model fails.
         """
         started = time.perf_counter()
+        content_type, accept = headers.get("content-type", "application/octet-stream"), headers.get("accept", "*/*")
         target, inference_id, attributes = self._headers(body, headers)
         with self._world.locked():
             endpoint = self._endpoints.serving(name)
@@ -59,29 +75,80 @@ class Runtime:
             if server is None:
                 raise ApiError("ServiceUnavailable", f"Variant {variant.name} of endpoint {name} has no instance", 503)
             variant.in_flight += 1
-        content_type, accept = headers.get("content-type", "application/octet-stream"), headers.get("accept", "*/*")
+            event_id = self._capture.draw(fleet.capture)
+            request = _Request(name, body, content_type, accept, inference_id, attributes, event_id)
+            self._mirror(request, fleet)
+        try:
+            answer, failure = self._ask(request, fleet, variant, server, started)
+        finally:
+            with self._world.locked():
+                self._release(variant)
+        if not _OK <= answer.status < _OK + 100:
+            raise self._model_error(name, answer, failure)
+        wire = {"content-type": answer.content_type, "x-Amzn-Invoked-Production-Variant": variant.name}
+        return InvokeResult(_OK, wire, answer.body)
+
+    def _ask(
+        self, request: _Request, fleet: Fleet, variant: Variant, server: ModelServer, started: float
+    ) -> tuple[Answer, str]:
+        """Return a variant's answer and, without one, why; it is measured and captured."""
         asked, failure = time.perf_counter(), ""
         try:
-            answer = server.invoke(body, content_type, accept)
+            answer = server.invoke(request.body, request.content_type, request.accept)
         except TimeoutError:
             failure = "Your invocation timed out while waiting for a response from container primary."
             answer = Answer(0, "", failure.encode(), time.perf_counter() - asked)
         except ConnectionError as error:
             failure = f"The container primary closed the connection: {error}"
             answer = Answer(0, "", failure.encode(), time.perf_counter() - asked)
-        finally:
-            with self._world.locked():
-                self._release(variant)
-        good = _OK <= answer.status < _OK + 100
+        overhead = max(0.0, time.perf_counter() - started - answer.seconds)
+        exchange = Exchange(
+            request.endpoint,
+            variant.name,
+            request.body,
+            request.content_type,
+            answer.body if _OK <= answer.status < _OK + 100 else None,
+            answer.content_type,
+            request.inference_id,
+            request.custom_attributes,
+            request.event_id,
+            variant.shadow,
+        )
         with self._world.locked():
-            self._measure(name, fleet, variant, answer, max(0.0, time.perf_counter() - started - answer.seconds))
-            result = answer.body if good else None
-            exchange = (body, content_type, result, answer.content_type, inference_id, attributes)
-            self._capture.record(fleet.capture, Exchange(name, variant.name, *exchange))
-        if not good:
-            raise self._model_error(name, answer, failure)
-        wire = {"content-type": answer.content_type, "x-Amzn-Invoked-Production-Variant": variant.name}
-        return InvokeResult(_OK, wire, answer.body)
+            self._measure(request.endpoint, fleet, variant, answer, overhead)
+            self._capture.record(fleet.capture, exchange)
+        return answer, failure
+
+    def _mirror(self, request: _Request, fleet: Fleet) -> None:
+        """Leave a copy for the shadow variant, for as large a part of the requests as its weight is of production's.
+
+        Nobody waits for its answer: it is asked in the background, and a copy too many is dropped.
+        """
+        shadow = fleet.shadow
+        if shadow is None or shadow.server is None or len(shadow.copies) >= _MOST_COPIES:
+            return
+        if self._world.rng.random() * sum(variant.weight for variant in fleet.production.values()) >= shadow.weight:
+            return
+        server = shadow.server
+        shadow.copies.append(lambda: self._ask(request, fleet, shadow, server, time.perf_counter()))
+        if shadow.in_flight < _LANES:
+            shadow.in_flight += 1
+            self._world.clock.call_later(0.0, lambda: self._answer_copies(shadow))
+
+    def _answer_copies(self, shadow: Variant) -> None:
+        """Ask a shadow variant until no copy waits; those that still wait when its fleet retires are dropped."""
+        while True:
+            with self._world.locked():
+                if shadow.retired or self._world.closed:
+                    shadow.copies.clear()
+                if not shadow.copies:
+                    self._release(shadow)
+                    return
+                ask = shadow.copies.popleft()
+            try:
+                ask()
+            except Exception:  # a shadow's trouble is nobody's
+                _LOG.exception("the shadow variant %s could not be asked", shadow.name)
 
     @staticmethod
     def _headers(body: bytes, headers: Mapping[str, str]) -> tuple[str, str, str]:
@@ -104,10 +171,10 @@ class Runtime:
         if fleet is None:
             raise ApiError("ValidationError", f"Endpoint {endpoint.name} of account {self._world.account} not found.")
         if target:
-            if target not in fleet.variants:
+            if target not in fleet.production:
                 raise ApiError("ValidationError", f"Variant {target} not found for endpoint {endpoint.name}.")
-            return fleet, fleet.variants[target]
-        variants = list(fleet.variants.values())
+            return fleet, fleet.production[target]
+        variants = list(fleet.production.values())
         weights = [variant.weight for variant in variants]
         if not any(weights):
             raise ApiError("ValidationError", f"All variants of endpoint {endpoint.name} have weight 0.")

@@ -19,6 +19,7 @@ from ministack.core import responses, router
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, s3
 from ministack.services import stepfunctions as states
 
+from local import autoscaling
 from local.clock import WallClock
 from local.patches.tools import scope
 from local.patches.workflows import attempt
@@ -48,7 +49,7 @@ _OPTIMISED = {
 
 
 class Neighbours:
-    """S3, EventBridge, CloudWatch and Logs of one account and region, called inside this process (ports.Aws)."""
+    """S3, EventBridge, CloudWatch, Logs and Auto Scaling of one account and region, inside this process (ports.Aws)."""
 
     def __init__(self, account: str, region: str) -> None:
         self._where = (account, region)
@@ -99,6 +100,14 @@ class Neighbours:
         with scope(*self._where):
             found = {name: cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name) for name in names}
         return {name: str(alarm["StateValue"]) for name, alarm in found.items() if alarm}
+
+    def scaled_variants(self, endpoint: str) -> Sequence[str]:
+        """Return the variants of an endpoint that are scalable targets."""
+        return autoscaling.here(*self._where).scaled_variants(endpoint)
+
+    def forget_targets(self, endpoint: str) -> None:
+        """Deregister all variants of an endpoint as scalable targets."""
+        autoscaling.here(*self._where).forget(endpoint)
 
     def put_logs(self, group: str, stream: str, lines: Sequence[str]) -> None:
         """Append lines to a log stream, creating group and stream when absent."""

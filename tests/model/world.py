@@ -262,6 +262,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.cloudwatch = CloudWatchClient(self)
+        self.lab.aws.targets = self.scaling.targets
 
     @contextmanager
     def open(self) -> Iterator[World]:

@@ -81,6 +81,8 @@ class FakeAws:
     metrics: list[Datum] = field(default_factory=list)
     alarms: dict[str, str] = field(default_factory=dict)
     logs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    targets: dict[str, Any] = field(default_factory=dict)
+    """The scalable targets, by ResourceId such as `endpoint/e/variant/blue`."""
 
     def get_object(self, uri: str) -> bytes:
         """Return an object."""
@@ -109,6 +111,16 @@ class FakeAws:
     def alarm_states(self, names: Sequence[str]) -> Mapping[str, str]:
         """Return the alarms' states."""
         return {name: self.alarms[name] for name in names if name in self.alarms}
+
+    def scaled_variants(self, endpoint: str) -> Sequence[str]:
+        """Return the variants that are targets."""
+        start = f"endpoint/{endpoint}/variant/"
+        return [resource.removeprefix(start) for resource in self.targets if resource.startswith(start)]
+
+    def forget_targets(self, endpoint: str) -> None:
+        """Take the targets away."""
+        for variant in self.scaled_variants(endpoint):
+            del self.targets[f"endpoint/{endpoint}/variant/{variant}"]
 
     def put_logs(self, group: str, stream: str, lines: Sequence[str]) -> None:
         """Keep log lines."""

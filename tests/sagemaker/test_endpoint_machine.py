@@ -16,7 +16,7 @@ from local.sagemaker.ports import Answer
 from tests.sagemaker.doubles import Lab, Model, canary
 
 GUARDS = ["none", "canary", "canary with alarm", "linear with alarm", "rolling with alarm"]
-VERSIONS = ["v1", "v2", "v3", "broken"]
+VERSIONS = ["v1", "v2", "shadowed", "broken"]
 REST = {"InService", "Failed", "UpdateRollbackFailed"}
 
 
@@ -55,7 +55,13 @@ class EndpointMachine(RuleBasedStateMachine):
     def create(self) -> None:
         for version in VERSIONS:
             behaviour = RuntimeError("does not load") if version == "broken" else says(version)
-            self.lab.config(version, {"blue": (self.lab.model(f"m-{version}", behaviour), 1.0, 4)})
+            more = {}
+            if version == "shadowed":
+                shadow = {"VariantName": "shade", "ModelName": self.lab.model("shadow", says("shadow"))}
+                more = {
+                    "ShadowProductionVariants": [shadow | {"InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}]
+                }
+            self.lab.config(version, {"blue": (self.lab.model(f"m-{version}", behaviour), 1.0, 4)}, **more)
         self.lab.aws.alarms["alarm"] = "OK"
         self.lab.endpoint("e", "v1")
 
@@ -136,8 +142,9 @@ class EndpointMachine(RuleBasedStateMachine):
         assert not (won and self.must_roll_back)
         if self.target and not won:
             assert self.must_roll_back or self.may_roll_back
-        open_workers = [server for server in self.lab.executor.servers if not server.closed]
-        assert len(open_workers) <= 2  # the one that serves, and one whose end is due at this very moment
+        for variant in ("blue", "shade"):
+            open_workers = [s for s in self.lab.executor.servers if s.name == f"e/{variant}" and not s.closed]
+            assert len(open_workers) <= 2  # the one that serves, and one whose end is due at this very moment
 
     @invariant()
     def only_a_broken_rollback_leaves_a_mix(self) -> None:

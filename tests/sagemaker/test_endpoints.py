@@ -516,11 +516,8 @@ def test_serverless_refuses_what_aws_refuses(lab: Lab) -> None:
 
 
 def test_what_is_not_emulated_says_so(lab: Lab) -> None:
-    definition = {"VariantName": "s", "ModelName": "model-v1", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     with pytest.raises(ApiError, match=r"NotEmulatedException.*AsyncInferenceConfig"):
         lab.config("v9", {"blue": "model-v1"}, AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://b/o"}})
-    with pytest.raises(ApiError, match=r"NotEmulatedException.*ShadowProductionVariants"):
-        lab.config("v9", {"blue": "model-v1"}, ShadowProductionVariants=[definition])
     pair = [{"Image": IMAGE}, {"Image": IMAGE}]
     with pytest.raises(ApiError, match=r"NotEmulatedException.*pipeline"):
         lab.call("CreateModel", ModelName="m", Containers=pair, ExecutionRoleArn=ROLE)

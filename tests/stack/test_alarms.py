@@ -110,7 +110,7 @@ def make_alarm(bench: Bench, **changes: Any) -> str:
         "AlarmDescription": "a test",
         **changes,
     }
-    bench.cloudwatch.put_metric_alarm(**fields)
+    bench.cloudwatch.put_metric_alarm(**{key: value for key, value in fields.items() if value is not None})
     return name
 
 

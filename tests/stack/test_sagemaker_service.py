@@ -180,6 +180,60 @@ def test_an_endpoint_is_created_by_tasks_and_answers_from_a_real_model(ours: Ben
     ours.sagemaker.delete_endpoint(EndpointName="e")
 
 
+def test_a_shadow_variant_answers_from_a_worker_of_its_own_and_to_nobody(ours: Bench, model: str) -> None:
+    container = {"Image": IMAGE, "ModelDataUrl": model}
+    ours.sagemaker.create_model(ModelName="shadowed", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    variant = {
+        "ModelName": "shadowed",
+        "InitialInstanceCount": 1,
+        "InstanceType": "ml.m5.large",
+        "InitialVariantWeight": 1.0,
+    }
+    ours.sagemaker.create_endpoint_config(
+        EndpointConfigName="shadowed",
+        ProductionVariants=[{**variant, "VariantName": "blue"}],
+        ShadowProductionVariants=[{**variant, "VariantName": "shade"}],
+        DataCaptureConfig={
+            "EnableCapture": True, "InitialSamplingPercentage": 100, "DestinationS3Uri": f"s3://{BUCKET}/capture",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+        },
+    )  # fmt: skip
+    ours.sagemaker.create_endpoint(EndpointName="s", EndpointConfigName="shadowed")
+    until(lambda: ours.sagemaker.describe_endpoint(EndpointName="s")["EndpointStatus"] == "InService", 60)
+    (shade,) = ours.sagemaker.describe_endpoint(EndpointName="s")["ShadowProductionVariants"]
+    assert (shade["VariantName"], shade["CurrentInstanceCount"]) == ("shade", 1)
+    runtime = ours.__getattr__("sagemaker-runtime")
+    for _ in range(20):
+        answer = runtime.invoke_endpoint(EndpointName="s", Body=b"0.9,0.1", ContentType="text/csv")
+        assert answer["InvokedProductionVariant"] == "blue"
+
+    def records(name: str) -> dict[str, str]:
+        listed = ours.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"capture/s/{name}/").get("Contents", [])
+        lines = [
+            json.loads(line)
+            for item in listed
+            for line in ours.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read().splitlines()
+        ]
+        return {line["eventMetadata"]["eventId"]: line["captureData"]["endpointOutput"]["data"] for line in lines}
+
+    until(
+        lambda: len(records("shade")) == len(records("blue")) == 20, 30, why=lambda: f"{len(records('shade'))} copies"
+    )
+    assert records("shade") == records("blue")
+    scaling = ours.__getattr__("application-autoscaling")
+    target = {"ServiceNamespace": "sagemaker", "ResourceId": "endpoint/s/variant/shade"}
+    target["ScalableDimension"] = "sagemaker:variant:DesiredInstanceCount"
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    ours.sagemaker.create_endpoint_config(
+        EndpointConfigName="unshadowed", ProductionVariants=[{**variant, "VariantName": "blue"}]
+    )
+    with pytest.raises(botocore.exceptions.ClientError, match="must be deregistered as scalable targets"):
+        ours.sagemaker.update_endpoint(EndpointName="s", EndpointConfigName="unshadowed")
+    ours.sagemaker.delete_endpoint(EndpointName="s")
+    assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
+
+
 def test_another_account_has_a_sagemaker_of_its_own(ours: Bench, model: str) -> None:
     other = boto3.client(
         "sagemaker", endpoint_url=ours.stack.endpoint, region_name="us-east-1",
