@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -95,14 +95,17 @@ def _log_total(minute: Minute, odds: float) -> float:
     spare = minute.old - hits
     low, high = max(0, -spare), min(hits, new)
     top = _mode(new, hits, spare, odds, low, high)
-    total, term, count = 1.0, 1.0, top
-    while count < high and term > _NEGLIGIBLE:
-        term *= odds * (new - count) * (hits - count) / ((count + 1) * (spare + count + 1))
-        total, count = total + term, count + 1
-    term, count = 1.0, top
-    while count > low and term > _NEGLIGIBLE:
-        term *= count * (spare + count) / (odds * (new - count + 1) * (hits - count + 1))
-        total, count = total + term, count - 1
+    total, term = 1.0, 1.0
+    mine, hit, count, other = float(new - top), float(hits - top), float(top), float(spare + top)
+    while term > _NEGLIGIBLE:  # which the last possible term's successor, 0, is
+        count, other = count + 1, other + 1
+        term *= odds * mine * hit / (count * other)
+        mine, hit, total = mine - 1, hit - 1, total + term
+    mine, hit, count, other, term = float(new - top), float(hits - top), float(top), float(spare + top), 1.0
+    while term > _NEGLIGIBLE:
+        mine, hit = mine + 1, hit + 1
+        term *= count * other / (odds * mine * hit)
+        count, other, total = count - 1, other - 1, total + term
     return math.log(total) + top * math.log(odds) + _log_ways(new, top) + _log_ways(minute.old, hits - top)
 
 
@@ -159,12 +162,15 @@ def dearer(new: Sequence[float], old: Sequence[float], tolerated: float = 0.0) -
         wrong = next((value for value in values if not 0 <= value <= 1), None)
         if wrong is not None:
             raise BadInputError(name, wrong, "shares from 0 to 1")
-    # Many pairs are alike (both calls right): each difference is reckoned once.
-    differences = Counter(mine - other - tolerated for mine, other in zip(new, old, strict=False))
+    return wealth(Counter(mine - other for mine, other in zip(new, old, strict=False)), tolerated)
+
+
+def wealth(differences: Mapping[float, int], tolerated: float = 0.0) -> float:
+    """Return what `dearer` does, from how often each difference came: of many pairs only few differ in cost."""
     logs = []
     for bet in BETS:
         stake = bet / (1 + tolerated)
-        logs.append(math.fsum(times * math.log1p(stake * difference) for difference, times in differences.items()))
+        logs.append(math.fsum(times * math.log1p(stake * (by - tolerated)) for by, times in differences.items()))
     return _log_sum(logs) - math.log(len(BETS))
 
 
