@@ -156,8 +156,6 @@ def dearer(new: Sequence[float], old: Sequence[float], tolerated: float = 0.0) -
     Raises:
         BadInputError: a value outside 0..1, or a `tolerated` that is below 0 or that nothing could exceed.
     """
-    if not 0 <= tolerated < 1:
-        raise BadInputError("tolerated", tolerated, "from 0 to below 1")
     for name, values in (("new", new), ("old", old)):
         wrong = next((value for value in values if not 0 <= value <= 1), None)
         if wrong is not None:
@@ -166,7 +164,16 @@ def dearer(new: Sequence[float], old: Sequence[float], tolerated: float = 0.0) -
 
 
 def wealth(differences: Mapping[float, int], tolerated: float = 0.0) -> float:
-    """Return what `dearer` does, from how often each difference came: of many pairs only few differ in cost."""
+    """Return what `dearer` does, from how often each difference came: of many pairs only few differ in cost.
+
+    Raises:
+        BadInputError: a difference outside -1..1, or a `tolerated` that is below 0 or that nothing could exceed.
+    """
+    if not 0 <= tolerated < 1:
+        raise BadInputError("tolerated", tolerated, "from 0 to below 1")
+    wrong = next((by for by in differences if not -1 <= by <= 1), None)
+    if wrong is not None:
+        raise BadInputError("differences", wrong, "from -1 to 1")
     logs = []
     for bet in BETS:
         stake = bet / (1 + tolerated)
