@@ -299,7 +299,7 @@ def run() -> dict[str, Any]:
             found = false.setdefault(name, {})[str(traffic)] = healthy(traffic, rho, common=common)
             print(f"   healthy, {name}, {traffic}/min, taken back within {' / '.join(map(str, WINDOWS))} minutes:")
             for who in (who for who in found if who != "linnet_by_metric"):
-                print(f"      {who:32}" + " / ".join(f"{found[who][window]:.3f}" for window in WINDOWS))
+                print(f"      {who:34}" + " / ".join(f"{found[who][window]:.3f}" for window in WINDOWS))
             print(f"      linnet, by metric {found['linnet_by_metric']}", flush=True)
     seen: dict[str, dict[str, Any]] = {}
     for ratio, within in DETECT:
@@ -324,8 +324,8 @@ def run() -> dict[str, Any]:
         "silent": quiet["caught"] == quiet["seeds"],
     }
     return {
-        "peer": "the alarm of AWS's canary template; Kayenta's Mann-Whitney", "runs": RUNS, "false_rollback": false,
-        "detected": seen, "silently_wrong": quiet, "wrong_by_labels": labelled, "goals": goals,
+        "peer": "the alarm of AWS's canary template; Kayenta's Mann-Whitney", "runs": RUNS, "peer_runs": PEER_RUNS,
+        "false_rollback": false, "detected": seen, "silently_wrong": quiet, "wrong_by_labels": labelled, "goals": goals,
         "goal": "false rollback at most 1 % (bursts 2 %), 99 % detected, silently wrong in every seed",
         "within_goal": all(goals.values()),
     }  # fmt: skip

@@ -89,7 +89,8 @@ def _log_total(minute: Minute, odds: float) -> float:
     """Return the log of the number of ways in which the new fleet may have had some of the hits, each weighed odds**hits.
 
     Summed from the largest term outwards, each from its neighbour, until a term is negligible: the terms are
-    log-concave, so that all that is left out together is below that term times the number of terms, 1e-13 of the sum.
+    log-concave, so that all that is left out together is below that term times the number of terms, 1e-13 of the sum:
+    nothing beside the line, above or below the ratio, also after 20,000 minutes.
     """
     new, hits = minute.new, minute.new_hits + minute.old_hits
     spare = minute.old - hits
