@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
-from linnet.decisions.sequential import BUDGET, RATIOS, Minute, dearer, exceeds, growth, line, requests_needed, shifted
+from linnet.decisions.sequential import (
+    BUDGET,
+    RATIOS,
+    Minute,
+    dearer,
+    exceeds,
+    growth,
+    line,
+    requests_needed,
+    shifted,
+    wealth,
+)
 from linnet.errors import BadInputError
 
 ALPHA = 0.01 * BUDGET["errors"]
@@ -189,6 +200,12 @@ def test_calls_wrong_three_times_as_often_are_found_dearer_within_1000_labels_in
 def test_what_is_left_without_its_pair_waits() -> None:
     assert dearer([1.0, 1.0], [0.0]) == dearer([1.0], [0.0, 0.0]) == dearer([1.0], [0.0]) > 0
     assert dearer([], [1.0]) == pytest.approx(0)
+
+
+def test_how_often_each_difference_came_says_as_much_as_the_pairs_do() -> None:
+    assert wealth({1.0: 2, -0.2: 1, 0.0: 1}, 0.1) == pytest.approx(dearer([1, 0, 1, 0.5], [0, 0.2, 0, 0.5], 0.1))
+    with pytest.raises(BadInputError, match="differences"):
+        wealth({1.1: 1})
 
 
 @pytest.mark.parametrize(("field", "values"), [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -89,20 +89,24 @@ def _log_total(minute: Minute, odds: float) -> float:
     """Return the log of the number of ways in which the new fleet may have had some of the hits, each weighed odds**hits.
 
     Summed from the largest term outwards, each from its neighbour, until a term is negligible: the terms are
-    log-concave, so that all that is left out together is below that term times the number of terms, 1e-13 of the sum.
+    log-concave, so that all that is left out together is below that term times the number of terms, 1e-13 of the sum:
+    nothing beside the line, above or below the ratio, also after 20,000 minutes.
     """
     new, hits = minute.new, minute.new_hits + minute.old_hits
     spare = minute.old - hits
     low, high = max(0, -spare), min(hits, new)
     top = _mode(new, hits, spare, odds, low, high)
-    total, term, count = 1.0, 1.0, top
-    while count < high and term > _NEGLIGIBLE:
-        term *= odds * (new - count) * (hits - count) / ((count + 1) * (spare + count + 1))
-        total, count = total + term, count + 1
-    term, count = 1.0, top
-    while count > low and term > _NEGLIGIBLE:
-        term *= count * (spare + count) / (odds * (new - count + 1) * (hits - count + 1))
-        total, count = total + term, count - 1
+    total, term = 1.0, 1.0
+    mine, hit, count, other = float(new - top), float(hits - top), float(top), float(spare + top)
+    while term > _NEGLIGIBLE:  # which the last possible term's successor, 0, is
+        count, other = count + 1, other + 1
+        term *= odds * mine * hit / (count * other)
+        mine, hit, total = mine - 1, hit - 1, total + term
+    mine, hit, count, other, term = float(new - top), float(hits - top), float(top), float(spare + top), 1.0
+    while term > _NEGLIGIBLE:
+        mine, hit = mine + 1, hit + 1
+        term *= count * other / (odds * mine * hit)
+        count, other, total = count - 1, other - 1, total + term
     return math.log(total) + top * math.log(odds) + _log_ways(new, top) + _log_ways(minute.old, hits - top)
 
 
@@ -153,18 +157,28 @@ def dearer(new: Sequence[float], old: Sequence[float], tolerated: float = 0.0) -
     Raises:
         BadInputError: a value outside 0..1, or a `tolerated` that is below 0 or that nothing could exceed.
     """
-    if not 0 <= tolerated < 1:
-        raise BadInputError("tolerated", tolerated, "from 0 to below 1")
     for name, values in (("new", new), ("old", old)):
         wrong = next((value for value in values if not 0 <= value <= 1), None)
         if wrong is not None:
             raise BadInputError(name, wrong, "shares from 0 to 1")
-    # Many pairs are alike (both calls right): each difference is reckoned once.
-    differences = Counter(mine - other - tolerated for mine, other in zip(new, old, strict=False))
+    return wealth(Counter(mine - other for mine, other in zip(new, old, strict=False)), tolerated)
+
+
+def wealth(differences: Mapping[float, int], tolerated: float = 0.0) -> float:
+    """Return what `dearer` does, from how often each difference came: of many pairs only few differ in cost.
+
+    Raises:
+        BadInputError: a difference outside -1..1, or a `tolerated` that is below 0 or that nothing could exceed.
+    """
+    if not 0 <= tolerated < 1:
+        raise BadInputError("tolerated", tolerated, "from 0 to below 1")
+    wrong = next((by for by in differences if not -1 <= by <= 1), None)
+    if wrong is not None:
+        raise BadInputError("differences", wrong, "from -1 to 1")
     logs = []
     for bet in BETS:
         stake = bet / (1 + tolerated)
-        logs.append(math.fsum(times * math.log1p(stake * difference) for difference, times in differences.items()))
+        logs.append(math.fsum(times * math.log1p(stake * (by - tolerated)) for by, times in differences.items()))
     return _log_sum(logs) - math.log(len(BETS))
 
 
