@@ -30,11 +30,13 @@ Progress = dict[str, Any]
 
 
 def plan(
-    *, stack: str, model: str, version: int, fence: int, spec: Mapping[str, Any], live: Mapping[str, Any] | None
+    *, stack: str, model: str, version: int, fence: int, spec: Mapping[str, Any], live: Mapping[str, Any] | None,
+    resized: bool = False,
 ) -> Plan:
     """Return the plan of a release.
 
     `live` is the endpoint as it is: `{config, variants: {name: {count, weight, model}}}`, None before the first release.
+    `resized`: the spec's instance count is new and holds, whatever auto scaling made of the old one.
 
     Returns `{strategy, variant, champion_variant, target, both, configs: [{name, variants: [{name, model, count, weight}]}],
     steps, deployment, alarms, peak}`: `configs` are to be created in order, `peak` counts the instances of both fleets.
@@ -62,7 +64,7 @@ def plan(
     before = int(serving["count"])
     if strategy == "stepped":
         challenger = names.other_colour(champion)
-        count = max(count, before)  # it must carry all traffic before its own scaling begins
+        count = count if resized else max(count, before)  # it must carry all traffic before its own scaling begins
         both = names.endpoint_config(stack, model, version, fence, both=True)
         new = (challenger, sagemaker_model, count)
         configs = [
@@ -324,3 +326,11 @@ def published(progress: Mapping[str, Any], verdict: Mapping[str, Any]) -> float 
     if progress["condemned"]:
         return 1.0
     return 0.0 if verdict["state"] == "healthy" else None
+
+
+def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Return how an endpoint part of a spec differs from the one that a release went by: field -> "old -> new" (DC-05).
+
+    A field that the release did not know yet is no difference: a new version of Linnet releases nothing.
+    """
+    return {name: f"{old} -> {wanted[name]}" for name, old in kept.items() if name in wanted and wanted[name] != old}
