@@ -10,7 +10,7 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{model, version, kind, owner, at, correlation_id, lease?, back?, reason?}`; return `{proceed, why, fence, ...}`."""
+    """Take `{model, version, kind, owner, at, correlation_id, lease?, back?, reason?, serving?}`; return `{proceed, ...}`."""
     return releases.take(
         event["model"],
         version=event.get("version"),
@@ -19,6 +19,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         handed=event.get("lease"),
         back=event.get("back") is True,
         reason=event.get("reason") or "",
+        serving=event.get("serving"),
         at=event["at"],
         correlation_id=event["correlation_id"],
     )

@@ -80,6 +80,8 @@ class SageMakerClient:
         operation = self._operations[method]
 
         def call(**request: Any) -> dict[str, Any]:
+            if operation == "UpdateEndpoint":
+                self._world.check_scaling(request)
             try:
                 answer = self._world.lab.call(operation, **request)
             except ApiError as error:
@@ -172,6 +174,11 @@ class CloudWatchClient:
         self.requests[request["AlarmName"]] = request
         self._world.lab.aws.alarms.setdefault(request["AlarmName"], "INSUFFICIENT_DATA")
 
+    def describe_alarms(self, **request: Any) -> dict[str, Any]:
+        """Show alarms."""
+        states = self._world.lab.aws.alarm_states(request["AlarmNames"])
+        return {"MetricAlarms": [{"AlarmName": name, "StateValue": state} for name, state in states.items()]}
+
     def delete_alarms(self, **request: Any) -> None:
         """Forget alarms."""
         for name in request["AlarmNames"]:
@@ -221,7 +228,8 @@ class StatesClient:
 class ScalingClient:
     """boto3's client of Application Auto Scaling."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self._world = world
         self.targets: dict[str, dict[str, Any]] = {}
         self.policies: dict[str, list[dict[str, Any]]] = {}
 
@@ -230,20 +238,24 @@ class ScalingClient:
         return {"ScalableTargets": [self.targets[name] for name in request["ResourceIds"] if name in self.targets]}
 
     def register_scalable_target(self, **request: Any) -> None:
-        """Keep a target."""
+        """Keep a target; only a variant that is there can be one."""
+        if request["ResourceId"].rpartition("/")[2] not in self._world.types(self._world.config()):
+            raise refusal("ValidationException", "RegisterScalableTarget", "no such variant")
         self.targets[request["ResourceId"]] = request
 
     def deregister_scalable_target(self, **request: Any) -> None:
-        """Forget a target."""
+        """Forget a target and its policies."""
         del self.targets[request["ResourceId"]]
+        self.policies.pop(request["ResourceId"], None)
 
     def describe_scaling_policies(self, **request: Any) -> dict[str, Any]:
         """Show policies."""
         return {"ScalingPolicies": self.policies.get(request["ResourceId"], [])}
 
     def put_scaling_policy(self, **request: Any) -> None:
-        """Keep a policy."""
-        self.policies.setdefault(request["ResourceId"], []).append(request)
+        """Keep a policy under its name."""
+        others = [p for p in self.policies.get(request["ResourceId"], []) if p["PolicyName"] != request["PolicyName"]]
+        self.policies[request["ResourceId"]] = [*others, request]
 
 
 @dataclass
@@ -252,7 +264,6 @@ class World:
 
     lab: Lab = field(default_factory=Lab)
     states: StatesClient = field(default_factory=StatesClient)
-    scaling: ScalingClient = field(default_factory=ScalingClient)
     changes: list[Change] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     actor: int = 0
@@ -262,6 +273,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.cloudwatch = CloudWatchClient(self)
+        self.scaling = ScalingClient(self)
         self.lab.aws.targets = self.scaling.targets
 
     @contextmanager
@@ -356,6 +368,19 @@ class World:
     def endpoint(self) -> dict[str, Any]:
         """Describe the endpoint."""
         return self.lab.describe(ENDPOINT)
+
+    def types(self, config: str) -> dict[str, str]:
+        """Return the instance type of each variant of a config."""
+        found = self.lab.call("DescribeEndpointConfig", EndpointConfigName=config)["ProductionVariants"]
+        return {variant["VariantName"]: variant["InstanceType"] for variant in found}
+
+    def check_scaling(self, request: Mapping[str, Any]) -> None:
+        """Refuse, as SageMaker does, to remove a scalable target or to change its instance type."""
+        now, then = self.types(self.config()), self.types(str(request["EndpointConfigName"]))
+        for resource in self.scaling.targets:
+            variant = resource.rpartition("/")[2]
+            if then.get(variant) != now.get(variant):
+                raise refusal("ValidationException", "UpdateEndpoint", f"deregister {resource} first")
 
     def config(self) -> str:
         """Return the name of the config that serves."""

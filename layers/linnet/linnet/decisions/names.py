@@ -52,6 +52,12 @@ def endpoint_config(stack: str, model: str, version: int, fence: int, stage: str
     return f"{base(stack, model)}-v{version}-f{fence}{stage}"
 
 
+def fence_of(config: str) -> int | None:
+    """Return the fence of the release that made an endpoint config, None where the name is not one of ours."""
+    found = re.fullmatch(r".+-v\d+-f(\d+)(-both)?", config)
+    return int(found[1]) if found else None
+
+
 def other_colour(variant: str) -> str:
     """Return the variant name that a challenger beside `variant` takes."""
     return COLOURS[1] if variant == COLOURS[0] else COLOURS[0]

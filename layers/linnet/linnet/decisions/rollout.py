@@ -30,11 +30,19 @@ Plan = dict[str, Any]
 
 
 def plan(
-    *, stack: str, model: str, version: int, fence: int, spec: Mapping[str, Any], live: Mapping[str, Any] | None
+    *,
+    stack: str,
+    model: str,
+    version: int,
+    fence: int,
+    spec: Mapping[str, Any],
+    live: Mapping[str, Any] | None,
+    resized: bool = False,
 ) -> Plan:
     """Return the plan of a release.
 
     `live` is the endpoint as it is: `{config, variants: {name: {count, weight, model}}}`, None before the first release.
+    `resized`: the spec's instance count is new and holds, whatever auto scaling made of the old one.
 
     Returns `{strategy, variant, champion_variant, target, mirror, both, configs: [{name, variants: [{name, model, count,
     weight}], shadow}], steps, waits, prove, deployment, alarms, peak, previous_config}`: `configs` are to be created in
@@ -64,7 +72,7 @@ def plan(
         raise ConflictError(
             f"strategy {strategy} needs at least 2 instances, the endpoint has {before}: of one, the smallest part is all"
         )
-    carries = max(count, before)  # what carries all traffic before its own scaling begins
+    carries = count if resized else max(count, before)  # what carries all traffic before its own scaling begins
     found |= {"strategy": strategy, "variant": champion, "champion_variant": champion}
     old, peaks, running = (champion, str(serving["model"]), before, 1), [], before
     if strategy in MIRRORED:
@@ -193,3 +201,11 @@ def fleets(found: Mapping[str, Any], phase: str) -> tuple[tuple[str, str], tuple
         return (str(found["variant"]), str(found["both"])), (champion, str(found["both"]))
     before = found["mirror"] or found["previous_config"]
     return (str(found["variant"]), str(found["target"])), (champion, str(before)) if before else None
+
+
+def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Return how an endpoint part of a spec differs from the one that a release went by: field -> "old -> new" (DC-05).
+
+    A field that the release did not know yet is no difference: a new version of Linnet releases nothing.
+    """
+    return {name: f"{old} -> {wanted[name]}" for name, old in kept.items() if name in wanted and wanted[name] != old}

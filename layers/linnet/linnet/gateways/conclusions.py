@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from linnet.decisions import names, rollout
 from linnet.errors import BadInputError, ConflictError
-from linnet.gateways import leases, ledger, metrics, notifications, releases, sagemaker
+from linnet.gateways import leases, ledger, metrics, notifications, releases, sagemaker, scaling
 from linnet.settings import settings
 
 Outcome = Literal["promoted", "rolled back", "held"]
@@ -44,6 +44,8 @@ def conclude(
             _promote(row, live, at)
         elif outcome == "rolled back":
             _restore(row, live, at)
+        if live and outcome != "held":
+            scaling.join(endpoint, live["weights"])
         _record(row, outcome, why, at, live)
     elif row["state"] != outcome:
         raise ConflictError(f"release {fence} of {model} has ended as {row['state']}, not {outcome}")
@@ -111,7 +113,8 @@ def _restore(row: Mapping[str, Any], live: Mapping[str, Any] | None, at: str) ->
         return
     _put_champion(row, champion | {"fence": row["fence"], "restored_by": row["fence"], "at": at})
     sagemaker.mark_production(str(champion["package_arn"]), on=True)
-    sagemaker.mark_production(str(row["package_arn"]), on=False)
+    if champion["package_arn"] != row["package_arn"]:
+        sagemaker.mark_production(str(row["package_arn"]), on=False)
 
 
 def _record(row: Mapping[str, Any], outcome: str, why: str, at: str, live: Mapping[str, Any] | None) -> None:

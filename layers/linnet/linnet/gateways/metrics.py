@@ -18,6 +18,8 @@ WINDOW_SECONDS = 300
 _HOUR = 60
 Fleet = tuple[str, str]
 """A variant and the endpoint config that it serves under."""
+_NAMES = 100
+"""So many alarms DescribeAlarms takes at once."""
 _STATISTICS = {
     "requests": ("Invocations", "Sum"),
     "errors": ("Invocation5XXErrors", "Sum"),
@@ -177,6 +179,17 @@ def put_alarms(requests: Sequence[Mapping[str, Any]], tags: Sequence[Mapping[str
     """Create a release's alarms; the same again changes nothing."""
     for request in requests:
         client("cloudwatch").put_metric_alarm(**request, Tags=tags)
+
+
+def alarm_states(names: Sequence[str]) -> dict[str, str]:
+    """Return the states of those of these alarms that exist: OK, ALARM or INSUFFICIENT_DATA."""
+    found: dict[str, str] = {}
+    for start in range(0, len(names), _NAMES):
+        request = {"AlarmNames": list(names[start : start + _NAMES]), "MaxRecords": _NAMES}
+        found |= {
+            a["AlarmName"]: a["StateValue"] for a in client("cloudwatch").describe_alarms(**request)["MetricAlarms"]
+        }
+    return found
 
 
 def delete_alarms(names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, onboarding
 from linnet.errors import BadInputError, ConflictError, NotFoundError
-from linnet.gateways import ledger, notifications, s3, subscriptions
+from linnet.gateways import ledger, notifications, registry, s3, subscriptions
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -146,6 +146,8 @@ def plan(bucket: str, key: str, version: str = "") -> dict[str, Any]:
 def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: str) -> dict[str, Any]:
     """Make or adopt package group, experiment and alarms; then write the spec down, which admits signals; then subscribe.
 
+    Where something serves and the endpoint part changed, its version is released again with the new one (DC-05).
+
     Raises:
         ConflictError: a package group or experiment of this name exists and is not Linnet's, or a later spec was written.
     """
@@ -179,7 +181,9 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
             correlation_id=correlation_id,
         )
     ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=key_of_entry)
-    return {"model": spec.model, "group": group, "experiment": experiment, "alarms": alarms}
+    was = (before.get("spec") or {}).get("endpoint")
+    renewed = registry.renew(spec.model, asked=was != found.document["endpoint"])
+    return {"model": spec.model, "group": group, "experiment": experiment, "alarms": alarms, "renewed": renewed}
 
 
 def _package_group(stack: str, spec: Spec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from linnet.gateways import metrics, registry, runs, signals, specs
+from linnet.gateways import cleanup, metrics, registry, runs, signals, specs
 
 
 def reconcile(at: str) -> dict[str, Any]:
@@ -19,7 +19,8 @@ def reconcile(at: str) -> dict[str, Any]:
         try:
             # What waits is started before what is found, so that one pass starts one run.
             run = runs.reconcile(model, at)
-            done[model] = {"run": run, "signals": signals.reconcile(model, at), **registry.reconcile(model, at)}
+            found = {"run": run, "signals": signals.reconcile(model, at), **registry.reconcile(model, at)}
+            done[model] = found | {"cleaned": cleanup.clean(model, at)}
         except Exception as error:  # noqa: BLE001 - one model's trouble must not keep the others waiting
             failed[model] = error
     if failed:

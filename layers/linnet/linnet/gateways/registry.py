@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import lineage, names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import approvals, leases, ledger, notifications, releases, runs, sagemaker
+from linnet.gateways import approvals, leases, ledger, notifications, releases, runs, sagemaker, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -258,23 +258,91 @@ def _transition(
 
 
 def _rejected(model: str, version: int, row: Mapping[str, Any], at: str) -> str:
+    """Take a rejected version that serves back to the last approved one, once; without such a one tell people."""
     champion = ledger.read(f"model/{model}", "champion") or {}
     if champion.get("version") != version:
         return f"noted: version {version} is rejected"
     key = f"rejected-live#{version}#{row.get('approvals', 0)}"
-    if not ledger.told(f"model/{model}", "finding", key):
+    entry = {"kind": "rejected while it serves", "version": version}
+    if ledger.told(f"model/{model}", "finding", key):
+        return f"noted: version {version} is rejected and serves"
+    way = _way_back(model, champion)
+    if way is not None:
+        name = f"{model}-rejected-v{version}-{names.digest(row['package_arn'], row.get('approvals', 0))}"
+        document = {
+            "model": model,
+            "reason": f"version {version} was rejected",
+            "serving": version,
+            "correlation_id": name,
+        }
+        done = _start(settings().rollback_machine, name, document | way)
+    else:
+        done = f"noted: version {version} is rejected and serves"
         notifications.notify(
             "attention",
             model=model,
             subject=f"{model} version {version} was rejected while it serves",
             what=f"Version {version} is Rejected in the registry and still answers all requests.",
-            why="A rejection starts nothing: taking a model out of service is a decision of its own.",
+            why="No earlier version that served is approved: to what should it go back?",
             proof=str(champion["package_arn"]),
-            next_step="Start the machine rollback with " + json.dumps({"model": model, "reason": "rejected"}),
+            next_step="Approve another version and start the machine rollback with "
+            + json.dumps({"model": model, "to_version": "<version>", "reason": "rejected"})
+            + ", or off-board the model.",
         )
-    entry = {"kind": "rejected while it serves", "version": version}
-    ledger.append(f"model/{model}", "finding", at, entry, key=key)
-    return f"noted: version {version} is rejected and serves"
+    ledger.append(f"model/{model}", "finding", at, entry | {"done": done}, key=key)
+    return done
+
+
+def _way_back(model: str, champion: Mapping[str, Any]) -> dict[str, int] | None:
+    """Return how `rollback` reaches the last approved version: `{}` for what served directly before, `{to_version}`, None.
+
+    What a rollback took out of service is no way back, and each version must be Approved now: two rejected ones do not
+    take turns.
+    """
+    if not champion.get("restored_by"):
+        previous = releases.read(model, int(champion["fence"])).get("previous") or {}
+        before = previous.get("champion") or {}
+        if before and not releases.unapproved(str(before["package_arn"])):
+            try:
+                sagemaker.config(str(previous["config"]))
+            except NotFoundError:
+                return {"to_version": int(before["version"])}
+            return {}
+    for row in ledger.query(f"model/{model}", "release#", newest_first=True):
+        served = row["kind"] == "release" and row["state"] == "promoted" and row["version"] < champion["version"]
+        if served and not releases.unapproved(str(row["package_arn"])):
+            return {"to_version": int(row["version"])}
+    return None
+
+
+def _start(machine: str, name: str, document: Mapping[str, Any]) -> str:
+    try:
+        client("stepfunctions").start_execution(
+            stateMachineArn=machine, name=name, input=json.dumps(document, sort_keys=True)
+        )
+    except ClientError as error:
+        if error_code(error) != "ExecutionAlreadyExists":
+            raise
+        return f"already started: {name}"
+    return f"started: {name}"
+
+
+def renew(model: str, *, asked: bool) -> str:
+    """Release the champion's version again where the spec's endpoint part is no longer the one it went by (DC-05).
+
+    The name derives from what serves and what is wanted, so that one change starts one release. What a person went back
+    to is left alone unless `asked`: the spec's endpoint part was changed just now.
+    """
+    spec, champion = specs.read(model), ledger.read(f"model/{model}", "champion")
+    if spec is None or champion is None or (champion.get("restored_by") and not asked):
+        return ""
+    changes = releases.changed(model, champion, spec)
+    if not changes:
+        return ""
+    version = int(champion["version"])
+    name = f"{model}-v{version}-{names.digest(champion['config'], champion['fence'], spec['endpoint'])}"
+    document = {"model": model, "version": version, "serving": version, "correlation_id": name}
+    return _start(settings().release_machine, name, document)
 
 
 def start_release(model: str, version: int) -> str:
@@ -291,21 +359,14 @@ def start_release(model: str, version: int) -> str:
         return f"ignored: version {version} was {released['outcome']}"
     name = f"{model}-v{version}-{names.digest(row['package_arn'], approvals_seen)}"
     document = {"model": model, "version": version, "correlation_id": row.get("correlation_id") or name}
-    try:
-        client("stepfunctions").start_execution(
-            stateMachineArn=settings().release_machine, name=name, input=json.dumps(document, sort_keys=True)
-        )
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
-        return f"already started: {name}"
-    return f"started: {name}"
+    return _start(settings().release_machine, name, document)
 
 
 def reconcile(model: str, at: str) -> dict[str, str]:
-    """Find what lost events left: a lease whose release has died, and the newest approved version that never went out.
+    """Find what lost events left behind, and do it.
 
-    SageMaker's and Step Functions' events are best effort (F5). A second pass does nothing more (I8).
+    A lease whose release has died, a champion that was rejected, an endpoint that is not as the spec says, and the newest
+    approved version that never went out. SageMaker's and Step Functions' events are best effort (F5). A second pass does nothing more (I8).
     """
     done = {}
     endpoint = names.base(settings().stack, model)
@@ -316,9 +377,14 @@ def reconcile(model: str, at: str) -> dict[str, str]:
         ModelPackageGroupName=endpoint, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending",
         MaxResults=1,
     )["ModelPackageSummaryList"]  # fmt: skip
+    champion = ledger.read(f"model/{model}", "champion") or {}
+    if champion and releases.unapproved(arn := str(champion["package_arn"])):
+        detail = PackageDetail(ModelPackageArn=arn, ModelPackageGroupName=endpoint)
+        done["champion"] = observe(detail, f"reconcile-{model}-{champion['version']}", at)["done"]
+    elif renewed := renew(model, asked=False):
+        done["endpoint"] = renewed
     for summary in newest:
         version = int(summary["ModelPackageVersion"])
-        champion = ledger.read(f"model/{model}", "champion") or {}
         if int(champion.get("version", 0)) < version:
             detail = PackageDetail(ModelPackageArn=summary["ModelPackageArn"], ModelPackageGroupName=endpoint)
             done["release"] = observe(detail, f"reconcile-{model}-{version}", at)["done"]

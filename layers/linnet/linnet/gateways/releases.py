@@ -34,10 +34,12 @@ def take(
     handed: Mapping[str, Any] | None = None,
     back: bool = False,
     reason: str = "",
+    serving: int | None = None,
 ) -> dict[str, Any]:
     """Take the endpoint's lease, look whether this release may happen, and write its intent.
 
-    `kind` is release or rollback; `handed` a lease handed over by a release; `back` lets an older version go out again.
+    `kind` is release or rollback; `handed` a lease handed over by a release; `back` lets an older version go out again;
+    `serving` is the version that must still serve, else there is nothing to do.
     Returns `{proceed, why, fence, strategy, endpoint}`; without `proceed` there is nothing to do and the lease is free.
 
     Raises:
@@ -51,7 +53,10 @@ def take(
     fence = leases.take(endpoint, owner=owner, at=at, handed=handed)
     intent = ledger.read(f"model/{model}", _key(fence))
     if intent is None:
-        if kind == "rollback":
+        champion = ledger.read(f"model/{model}", "champion") or {}
+        if serving is not None and champion.get("version") != serving:
+            found, why = None, f"version {serving} does not serve any more"
+        elif kind == "rollback":
             found, why = _rollback_intent(model, endpoint, handed)
         else:
             if version is None:
@@ -154,15 +159,19 @@ def _release_intent(
         return None, objection
     champion = ledger.read(f"model/{model}", "champion")
     live = _settled(endpoint)
+    changes = changed(model, champion, spec) if champion else {}
     if live and champion and champion["config"] == live["config"]:
-        if champion["version"] == version:
+        if champion["version"] == version and not changes:
             return None, f"version {version} serves already"
         if champion["version"] > version and not back:
             return None, f"version {version} is superseded by {champion['version']}, which serves"
     if live and live["status"] in rollout.STUCK:
         raise ConflictError(f"the endpoint {endpoint} is {live['status']}: {live['reason'] or 'a person must mend it'}")
     shape = _shape(endpoint, live) if live else None
-    plan = rollout.plan(stack=settings().stack, model=model, version=version, fence=fence, spec=spec, live=shape)
+    resized = "instance_count" in changes
+    plan = rollout.plan(
+        stack=settings().stack, model=model, version=version, fence=fence, spec=spec, live=shape, resized=resized
+    ) | {"resized": resized}
     if plan["peak"] > int(settings().instance_quota):
         raise ConflictError(
             f"both fleets need {plan['peak']} instances of {spec['endpoint']['instance_type']}, the stack's parameter "
@@ -182,7 +191,14 @@ def _release_intent(
         "version": version, "package_arn": row["package_arn"], "run": row.get("run") or "", "baseline": baseline,
         "approval": row.get("approvals", 0), "plan": plan, "previous": previous, "spec": _needed(spec),
         "expected": expected, "slow_ms": traffic.get("slow_ms"), **known,
-    }, f"version {version} is approved"  # fmt: skip
+    }, f"version {version} is approved" + "".join(f", {name} {change}" for name, change in changes.items())  # fmt: skip
+
+
+def changed(model: str, champion: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the spec's endpoint part differs from the one that the champion's config was made by (DC-05)."""
+    fence = names.fence_of(str(champion["config"]))
+    row = None if fence is None else ledger.read(f"model/{model}", _key(fence))
+    return rollout.differences(row["spec"]["endpoint"], spec["endpoint"]) if row else {}
 
 
 def _shape(endpoint: str, live: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,6 +287,7 @@ def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None
         "strategy": "restore", "variant": None, "champion_variant": None, "mirror": None, "both": None, "configs": [],
         "steps": [], "waits": [], "prove": False, "alarms": undone["plan"]["alarms"], "deployment": None, "peak": 0,
         "previous_config": None, "target": previous["config"] if previous else None,
+        "resized": undone["plan"].get("resized", False),
     }  # fmt: skip
     if previous is None and not handed:
         raise ConflictError(f"nothing served before version {version}: to take the model out of service, off-board it")
@@ -301,7 +318,8 @@ def prepare(model: str, *, owner: str, fence: int) -> dict[str, Any]:
     sagemaker.ensure_model(name, str(row["package_arn"]), settings().sagemaker_role, marks)
     old = sagemaker.config(plan["previous_config"]) if plan["previous_config"] else {}
     for config in plan["configs"]:
-        sagemaker.ensure_config(_config_request(config, endpoint, old, marks))
+        beside = plan["champion_variant"] if config["name"] in (plan["both"], plan["mirror"]) else None
+        sagemaker.ensure_config(_config_request(config, endpoint, old, marks, beside))
     health = row["spec"]["rollout"]["health"]
     requests = rollout.alarm_requests(plan, model=model, endpoint=str(row["endpoint"]), health=health)
     metrics.put_alarms(requests, marks)
@@ -309,13 +327,17 @@ def prepare(model: str, *, owner: str, fence: int) -> dict[str, Any]:
 
 
 def _config_request(
-    config: Mapping[str, Any], endpoint: Mapping[str, Any], old: Mapping[str, Any], marks: list[dict[str, str]]
+    config: Mapping[str, Any],
+    endpoint: Mapping[str, Any],
+    old: Mapping[str, Any],
+    marks: list[dict[str, str]],
+    beside: str | None,
 ) -> dict[str, Any]:
     known = {variant["VariantName"]: variant for variant in old.get("ProductionVariants", [])}
     variants = []
     for variant in config["variants"]:
-        same = known.get(variant["name"], {}).get("ModelName") == variant["model"]
-        kind = known[variant["name"]]["InstanceType"] if same else endpoint["instance_type"]
+        # The champion beside a challenger stays what it is; all else goes by the spec.
+        kind = known[variant["name"]]["InstanceType"] if variant["name"] == beside else endpoint["instance_type"]
         variants.append({
             "VariantName": variant["name"], "ModelName": variant["model"], "InstanceType": kind,
             "InitialInstanceCount": variant["count"], "InitialVariantWeight": float(variant["weight"]),
@@ -346,7 +368,7 @@ def start(model: str, *, owner: str, fence: int, at: str, given: Mapping[str, An
 
     Raises:
         BusyError: the endpoint is changing.
-        ConflictError: the lease went on.
+        ConflictError: the lease went on, or a rollback alarm is missing or in ALARM: the update would be taken back at once.
     """
     row = mine(model, owner=owner, fence=fence)
     plan, endpoint = row["plan"], str(row["endpoint"])
@@ -360,8 +382,12 @@ def start(model: str, *, owner: str, fence: int, at: str, given: Mapping[str, An
     if target is not None and (live is None) != (plan["strategy"] == "create"):
         seen = "is gone" if live is None else "appeared"
         raise ConflictError(f"the endpoint {endpoint} {seen} since the plan was made")
+    if now["phase"] == "rolling":
+        _check_alarms(plan["alarms"])
     if now["phase"] == "finishing":
         scaling.hand_over(endpoint, str(plan["champion_variant"]), str(plan["variant"]))
+    if live and target:
+        scaling.make_way(endpoint, live, target)
     leases.require(endpoint, owner=owner, fence=fence)
     try:
         _change(row, target, exists=live is not None, guarded=now["phase"] == "rolling")
@@ -375,13 +401,20 @@ def start(model: str, *, owner: str, fence: int, at: str, given: Mapping[str, An
     return answer
 
 
+def _check_alarms(alarms: list[str]) -> None:
+    states = metrics.alarm_states(alarms)
+    if bad := {name: states.get(name, "missing") for name in alarms if states.get(name, "ALARM") == "ALARM"}:
+        raise ConflictError(f"no update under a rollback alarm in ALARM: {bad}")
+
+
 def _change(row: Mapping[str, Any], target: str | None, *, exists: bool, guarded: bool) -> None:
-    endpoint = str(row["endpoint"])
+    endpoint, plan = str(row["endpoint"]), row["plan"]
     if target is None:
         if exists:
             sagemaker.delete_endpoint(endpoint)
     elif exists:
-        sagemaker.update_endpoint(endpoint, target, row["plan"]["deployment"] if guarded else None)
+        guard = plan["deployment"] if guarded else None
+        sagemaker.update_endpoint(endpoint, target, guard, resized=plan.get("resized", False))
     else:
         sagemaker.create_endpoint(endpoint, target, tags(row))
 

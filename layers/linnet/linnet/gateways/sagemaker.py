@@ -145,17 +145,21 @@ def create_endpoint(name: str, config_name: str, tags: Sequence[Mapping[str, str
     client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=config_name, Tags=tags)
 
 
-def update_endpoint(name: str, config_name: str, deployment: Mapping[str, Any] | None) -> None:
+def update_endpoint(
+    name: str, config_name: str, deployment: Mapping[str, Any] | None, *, resized: bool = False
+) -> None:
     """Replace the endpoint's fleets, guarded by `deployment` or on purpose without a guard.
 
     Nothing relies on what an earlier call said (peers.md finding 3). Counts and weights are kept as auto scaling and
-    the ladder left them; the capture's destination is not kept, because it names the config.
+    the ladder left them, with `resized` the counts are the config's; the capture's destination is not kept, because it
+    names the config.
     """
+    own = ["DataCaptureConfig", *(["DesiredInstanceCount"] if resized else [])]
     client("sagemaker").update_endpoint(
         EndpointName=name,
         EndpointConfigName=config_name,
         RetainAllVariantProperties=True,
-        ExcludeRetainedVariantProperties=[{"VariantPropertyType": "DataCaptureConfig"}],
+        ExcludeRetainedVariantProperties=[{"VariantPropertyType": kind} for kind in own],
         **({"DeploymentConfig": deployment} if deployment else {}),
     )
 
