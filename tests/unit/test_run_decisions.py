@@ -371,7 +371,7 @@ def test_every_name_fits_sagemakers_63_characters_for_the_longest_stack_and_mode
     assert names.valid_model(model)
     made = [
         names.base(stack, model), names.job(stack, model, run, "candidate"), names.job(stack, model, run),
-        names.sagemaker_model(stack, model, 9999), names.endpoint_config(stack, model, 9999, 9999, both=True),
+        names.sagemaker_model(stack, model, 9999), names.endpoint_config(stack, model, 9999, 9999, stage="-shadow"),
     ]  # fmt: skip
 
     assert max(map(len, made)) <= 63
