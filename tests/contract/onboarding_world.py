@@ -58,7 +58,7 @@ class World:
         self.sns.subscribe(
             TopicArn=self.topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people"
         )  # fmt: skip
-        self.machines = {name: self._machine(name) for name in ("onboard", "offboard")}
+        self.machines = {name: self._machine(name) for name in ("onboard", "offboard", "release")}
 
     def _machine(self, name: str) -> str:
         passing = json.dumps({"StartAt": "a", "States": {"a": {"Type": "Pass", "End": True}}})
@@ -107,7 +107,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "POWERTOOLS_SERVICE_NAME": "linnet",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    for kind in ("onboard", "offboard"):
+    for kind in ("onboard", "offboard", "release"):
         monkeypatch.setenv(
             f"LINNET_{kind.upper()}_MACHINE", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-{kind}"
         )

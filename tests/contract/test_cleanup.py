@@ -26,7 +26,11 @@ def row(fence: int, version: int, state: str, hours: float, *, previous: str | N
     target = f"{BASE}-v{version}-f{fence}"
     names = [*([f"{target}-both"] if both else []), target]
     variants = [{"name": "blue", "model": f"{BASE}-v{version}", "count": 1, "weight": 1}]
-    plan = {"target": target, "configs": [{"name": n, "variants": variants} for n in names], "previous_config": previous}
+    plan = {
+        "target": target,
+        "configs": [{"name": n, "variants": variants} for n in names],
+        "previous_config": previous,
+    }
     ended = None if state == "intent" else (NOW - timedelta(hours=hours)).isoformat()
     return {
         "fence": fence, "version": version, "kind": "release", "state": state, "previous": previous and {"config": previous},
@@ -41,11 +45,10 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
     rows: list[Any] = []
     configs = ["somebody-elses"]
     for fence in range(1, draw(st.integers(1, 14)) + 1):
-        rows.append(row(
-            fence, draw(st.integers(1, 6)), draw(st.sampled_from(["promoted", "promoted", "rolled back", "held", "intent"])),
-            draw(st.sampled_from([0.5, 23.9, 24.1, 400])),
-            previous=draw(st.sampled_from([None, *configs])), both=draw(st.booleans()),
-        ))  # fmt: skip
+        state = draw(st.sampled_from(["promoted", "promoted", "rolled back", "held", "intent"]))
+        hours, previous = draw(st.sampled_from([0.5, 23.9, 24.1, 400])), draw(st.sampled_from([None, *configs]))
+        version, both = draw(st.integers(1, 6)), draw(st.booleans())
+        rows.append(row(fence, version, state, hours, previous=previous, both=both))
         configs += [config["name"] for config in rows[-1]["plan"]["configs"]]
         if draw(st.integers(0, 5)) == 0 and rows[-1]["state"] != "intent":
             rows[-1]["cleaned_at"] = "2026-01-30T00:00:00Z"
@@ -63,8 +66,12 @@ def needed(history: dict[str, Any]) -> set[str]:
     """What must stay, said without the code under test."""
     rows, champion = history["releases"], history["champion"]
     promoted = [r for r in rows if r["state"] == "promoted"][-KEEP:]
-    young = [r for r in rows if "ended_at" not in r or NOW - datetime.fromisoformat(r["ended_at"]) <= timedelta(hours=24)]
-    own = [r for r in rows if champion and (r["fence"] == champion["fence"] or r["plan"]["target"] == champion["config"])]
+    young = [
+        r for r in rows if "ended_at" not in r or NOW - datetime.fromisoformat(r["ended_at"]) <= timedelta(hours=24)
+    ]
+    own = [
+        r for r in rows if champion and (r["fence"] == champion["fence"] or r["plan"]["target"] == champion["config"])
+    ]
     stay = set(history["used"])
     for kept in (*promoted, *young, *own):
         stay |= {config["name"] for config in kept["plan"]["configs"]} | {f"{BASE}-v{kept['version']}"}
@@ -89,7 +96,11 @@ def test_g8_nothing_that_a_live_endpoint_or_a_kept_record_names_ever_goes(histor
 
 
 def test_what_nothing_needs_goes_the_oldest_first_and_a_model_with_its_last_config() -> None:
-    rows = [row(1, 1, "rolled back", 99), row(2, 1, "promoted", 90, both=True), *(row(n, n, "promoted", 80) for n in (3, 4, 5))]
+    rows = [
+        row(1, 1, "rolled back", 99),
+        row(2, 1, "promoted", 90, both=True),
+        *(row(n, n, "promoted", 80) for n in (3, 4, 5)),
+    ]
     rows[4]["previous"] = {"config": f"{BASE}-v4-f4"}
     champion = {"version": 5, "config": f"{BASE}-v5-f5", "fence": 5}
 
@@ -134,7 +145,9 @@ def released(world: World) -> None:
 def there(world: World) -> set[str]:
     configs = world.lab.call("ListEndpointConfigs", MaxResults=100)["EndpointConfigs"]
     models = world.lab.call("ListModels", MaxResults=100)["Models"]
-    return {c["EndpointConfigName"].removeprefix(BASE) for c in configs} | {m["ModelName"].removeprefix(BASE) for m in models}
+    return {c["EndpointConfigName"].removeprefix(BASE) for c in configs} | {
+        m["ModelName"].removeprefix(BASE) for m in models
+    }
 
 
 def test_dp_12_old_releases_are_cleaned_up_once_and_can_be_made_again(world: World) -> None:

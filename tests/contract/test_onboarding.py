@@ -188,6 +188,31 @@ def test_onboarding_makes_group_alarms_and_rows_and_repeating_it_changes_nothing
     assert row["spec"]["data"]["holdout"] == 0.2
 
 
+def test_dc_05_a_changed_endpoint_part_releases_what_serves_again_once(world: World, spec: dict[str, Any]) -> None:
+    kept = onboarding_part(world, spec)
+    champion = {"version": 2, "config": "linnet-flights-v2-f3", "fence": 3}
+
+    onboard(world, spec | {"endpoint": {"capture_percent": 10}})
+    assert world.started("release") == []  # nothing serves
+    ledger.put_once("model/flights", "champion", champion)
+    ledger.put_once("model/flights", "release#000003", {"spec": {"endpoint": kept}})
+    onboard(world, spec | {"endpoint": {"capture_percent": kept["capture_percent"]}})
+    assert world.started("release") == []  # it serves so already
+    for _ in range(2):
+        onboard(world, spec | {"endpoint": {"capture_percent": 10}})
+
+    (started,) = world.started("release")
+    assert started["name"].startswith("flights-v2-")
+    assert started["input"] == {"model": "flights", "version": 2, "serving": 2, "correlation_id": started["name"]}
+
+
+def onboarding_part(world: World, spec: dict[str, Any]) -> dict[str, Any]:
+    """Onboard a spec; return its endpoint part with all defaults."""
+    onboard(world, spec)
+    row = ledger.read("model/flights", "spec") or {}
+    return dict(row["spec"]["endpoint"])
+
+
 def test_the_alarms_need_sustained_drift_and_take_silence_for_unknown_al_01_tg_07(
     world: World, spec: dict[str, Any]
 ) -> None:  # fmt: skip

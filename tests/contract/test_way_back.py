@@ -146,7 +146,7 @@ def test_f5_a_lost_rejection_is_found_by_the_reconciler_once_i8(world: World) ->
 def test_f46_a_rollback_that_waited_for_another_release_does_not_take_that_one_back(
     world: World, to_version: bool
 ) -> None:
-    first, _ = released(world)
+    released(world)
     second, _ = released(world)
     if to_version:
         released(world)
@@ -174,7 +174,11 @@ def scale(world: World, variant: str = "blue") -> None:
     resource = f"endpoint/{ENDPOINT}/variant/{variant}"
     world.scaling.targets[resource] = {"ResourceId": resource, "MinCapacity": 2, "MaxCapacity": 8}
     tracking = {"TargetValue": 70.5, "PredefinedMetricSpecification": {"PredefinedMetricType": "x"}}
-    policy = {"PolicyName": "p", "PolicyType": "TargetTrackingScaling", "TargetTrackingScalingPolicyConfiguration": tracking}
+    policy = {
+        "PolicyName": "p",
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": tracking,
+    }
     world.scaling.policies[resource] = [policy]
 
 
@@ -278,7 +282,9 @@ def test_as_07_a_rollback_that_dies_at_any_call_of_scaling_goes_on(
 
 def again(world: World) -> list[dict[str, Any]]:
     return [
-        s["input"] for s in world.states.started.values() if s["machine"] == "release-machine" and "serving" in s["input"]
+        s["input"]
+        for s in world.states.started.values()
+        if s["machine"] == "release-machine" and "serving" in s["input"]
     ]
 
 
@@ -366,7 +372,7 @@ def test_rb_04_n_minus_2_goes_out_by_a_guarded_release_and_an_unapproved_one_is_
 ) -> None:
     for _ in range(3):
         released(world)
-    pending, four = world.register()
+    _, four = world.register()
     before = len(world.changes)
 
     refused = carried_out(world, {"to_version": four, "reason": "r"}, "refused")

@@ -170,6 +170,20 @@ def test_i9_a_stopped_ladder_is_taken_back_without_anybody(model: Registered) ->
     assert "owner" not in lease
 
 
+def test_rb_04_a_version_that_may_not_go_out_is_refused_with_the_reason(model: Registered) -> None:
+    model.spec(strategy="all_at_once")
+    assert model.released()["status"] == "SUCCEEDED"
+    given = {"model": model.model, "reason": "by a test"}
+
+    refused = model.world.start("rollback", given | {"to_version": 1})
+    late = model.world.start("rollback", given | {"serving": 7})
+
+    assert (refused["status"], refused["error"]) == ("FAILED", "RollbackRefused")
+    assert refused["cause"] == "version 1 serves already"
+    assert (late["status"], json.loads(late["output"])["why"]) == ("SUCCEEDED", "version 7 does not serve any more")
+    assert model.config() == f"{model.endpoint}-v1-f1"
+
+
 def test_rb_03_a_rollback_by_hand_brings_the_old_model_back(model: Registered) -> None:
     model.spec(strategy="all_at_once")
     assert model.released()["status"] == "SUCCEEDED"

@@ -363,10 +363,11 @@ def start_release(model: str, version: int) -> str:
 
 
 def reconcile(model: str, at: str) -> dict[str, str]:
-    """Find what lost events left behind, and do it.
+    """Find what lost events left.
 
-    A lease whose release has died, a champion that was rejected, an endpoint that is not as the spec says, and the newest
-    approved version that never went out. SageMaker's and Step Functions' events are best effort (F5). A second pass does nothing more (I8).
+    That is a lease whose release has died, a champion that was rejected, an endpoint that is not as the spec says, and the
+    newest approved version that never went out.
+    SageMaker's and Step Functions' events are best effort (F5). A second pass does nothing more (I8).
     """
     done = {}
     endpoint = names.base(settings().stack, model)
