@@ -17,9 +17,7 @@ ENDPOINT = f"linnet-{MODEL}"
 @pytest.fixture(scope="module")
 def first(world: World) -> dict[str, Any]:
     """Onboard a model, let its first data train it, and return the end of its first release."""
-    world.onboard(
-        MODEL, approval={"automatic": 0.86}, rollout={"strategy": "all_at_once", "deadline_seconds": 120}
-    )
+    world.onboard(MODEL, approval={"automatic": 0.86}, rollout={"strategy": "all_at_once", "deadline_seconds": 120})
     known = world.known("release")
     world.batch(MODEL, "b1", flights.batch(season="winter", rows=1500, part=0))
     return world.execution("release", known, 120)

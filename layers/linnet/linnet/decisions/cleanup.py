@@ -49,7 +49,9 @@ def leftovers(
     named |= {names.sagemaker_model(stack, model, int(row["version"])) for row in rows if int(row["fence"]) in kept}
     asked = {alarm for row in rows if not _over(row, at) for alarm in row["plan"]["alarms"]}
     base = re.escape(names.base(stack, model))
-    config, served, alarm = (re.compile(base + end) for end in (r"-v\d+-f\d+(-both|-shadow)?", r"-v\d+", r"-v\d+-f\d+-[a-z]+"))
+    config, served, alarm = (
+        re.compile(base + end) for end in (r"-v\d+-f\d+(-both|-shadow)?", r"-v\d+", r"-v\d+-f\d+-[a-z]+")
+    )
     left = [row for row in rows if row["kind"] == "release" and "cleaned_at" not in row]
     goes = [int(row["fence"]) not in kept and not named & _made(stack, model, row)[0] for row in left]
     found = []
