@@ -122,7 +122,7 @@ def of_model(model: str) -> list[Thing]:
             trials.add(names.job(settings().stack, model, str(row["sk"]).removeprefix("run#")))
         for text in _texts(row):
             name = re.split(r"[/:]", text)[-1]
-            if re.fullmatch(re.escape(base) + r"-v\d+-f\d+(-both)?", name):
+            if re.fullmatch(re.escape(base) + r"-v\d+-f\d+(-both|-shadow)?", name):
                 configs.add(name)
             elif re.fullmatch(re.escape(base) + r"-(v\d+|r[0-9a-f]{10})", name):
                 models.add(name)
