@@ -296,7 +296,7 @@ def test_peer_bug_mcd_a_all_traffic_is_all_of_it(world: World) -> None:
     world.approve(arn)
     execution = Execution(world, "v2", version=version)
     execution.rate = 60
-    while execution.next != "finish":
+    while execution.next != "update":
         execution.step()
     world.lab.clock.advance(60)
 

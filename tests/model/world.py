@@ -270,9 +270,22 @@ class World:
     """The fence in whose name the current step acts."""
     lose: str = ""
     """The operation whose next answer is lost."""
+    captures: bool = False
+    """Whether what the endpoint captures reaches the bucket that Linnet reads."""
+    labelled: set[str] = field(default_factory=set)
+    """The captured files whose truth was put."""
 
     def __post_init__(self) -> None:
         self.cloudwatch = CloudWatchClient(self)
+        if self.captures:
+            keep = self.lab.aws.put_object
+
+            def put(uri: str, body: bytes) -> None:
+                keep(uri, body)
+                bucket, _, key = uri.removeprefix("s3://").partition("/")
+                clients.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+
+            self.lab.aws.put_object = put  # type: ignore[method-assign]
         self.scaling = ScalingClient(self)
         self.lab.aws.targets = self.scaling.targets
 
@@ -326,7 +339,9 @@ class World:
         ledger.change(f"model/{MODEL}", "spec", put={"spec": spec_json(check_spec(document))}, only_if=anything)
         ledger.put_once("models", MODEL, {"model": MODEL})
 
-    def register(self, behaviour: Any = echo, *, rows: int = 30, origin: str = "run") -> tuple[str, int]:
+    def register(
+        self, behaviour: Any = echo, *, rows: int = 30, origin: str = "run", spread: Mapping[str, Any] | None = None
+    ) -> tuple[str, int]:
         """Register a candidate that behaves so; return ARN and version."""
         number = (
             len(
@@ -351,6 +366,7 @@ class World:
             ledger.put_once(f"model/{MODEL}", f"candidate#{version:06d}", {
                 "version": version, "package_arn": arn, "run": run, "baseline": f"s3://{BUCKET}/baselines/{MODEL}/{run}/",
                 "status": "PendingManualApproval", "correlation_id": f"c{version}",
+                **({"evaluation_uri": self._evaluation(run, spread)} if spread else {}),
             })  # fmt: skip
             if rows:
                 text = "\n".join(f"0.{n}" for n in range(rows)).encode()
@@ -358,6 +374,12 @@ class World:
                     Bucket=BUCKET, Key=f"processed-data/{MODEL}/{run}/test/features.csv", Body=text
                 )
         return arn, version
+
+    def _evaluation(self, run: str, spread: Mapping[str, Any]) -> str:
+        """Write the evaluation.json of a run: how the candidate's answers on its holdout are spread."""
+        key = f"results/{MODEL}/{run}/evaluation.json"
+        clients.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps({"predictions": spread}).encode())
+        return f"s3://{BUCKET}/{key}"
 
     def approve(self, arn: str, status: str = "Approved") -> None:
         """Change the approval in the registry, as a person in the console does."""

@@ -26,12 +26,13 @@ _BLIND_SECONDS = 2 * LOOK_SECONDS
 def expect(plan: Mapping[str, Any], rollout: Mapping[str, Any], traffic: Mapping[str, float]) -> dict[str, Any]:
     """Return `{per_minute, stages, minutes, shows, told, refusal}` of a release.
 
-    `traffic` is the champion's last hour, `{per_minute, failing}`; empty where nobody called it or nobody knows: then
+    `traffic` is the champion's last hour, `{requests, per_minute, failing}`; empty where nobody called it or nobody knows: then
     nothing is refused, and what is told says so. `stages` are `{stage, share, requests, minutes}`; `shows` has, by how many
     times the champion's errors, the requests and minutes after which 99 of 100 such releases are seen. `refusal` says why
     the release cannot be judged and what would do, or is empty.
     """
-    rate, needed = float(traffic.get("per_minute") or 0), int(rollout["health"]["min_requests"])
+    called = float(traffic.get("requests") or 0) > int(rollout["probes"])  # Linnet's own requests are no traffic
+    rate, needed = float(traffic["per_minute"]) if called else 0.0, int(rollout["health"]["min_requests"])
     stages = [_stage(name, share, seconds, rate, needed) for name, share, seconds in _stages(plan, rollout)]
     known: dict[str, Any] = {"per_minute": round(rate, 3) or None, "stages": stages, "minutes": None, "shows": {}}
     if not rate:

@@ -68,26 +68,30 @@ def agreement(
 
 
 def labelled(
-    new: Fleet, old: Fleet, endpoint: str, since: datetime, at: datetime, thresholds: tuple[float, float],
-    state: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
-    """Return the state `{after, files, calls}` of labelled requests: which calls went wrong, file of labels by file.
+    new: Fleet, old: Fleet, endpoint: str, since: datetime, thresholds: tuple[float, float], state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the state `{after, last, files, calls}` of labelled requests: which calls went wrong, file of labels by file.
 
     `files` are the rows of a `Minute` each, in the order in which the labels came; `calls` has one letter a request, of
     the new and of the old fleet: `.` right, `p` a false positive, `n` a false negative. While no labels come, nothing
     else is read.
     """
-    after, files = str(state.get("after") or ""), [list(row) for row in state.get("files") or []]
-    calls = list(state.get("calls") or ("", ""))
-    fresh = [key for key in _hours(f"ground-truth/{endpoint}", since, at) if key > after][:_MOST_FILES]
+    after, last = str(state.get("after") or ""), list(state.get("last") or ())
+    files, calls = [list(row) for row in state.get("files") or []], list(state.get("calls") or ("", ""))
+    truth = s3.dated(
+        f"s3://{settings().data_bucket}/ground-truth/{endpoint}/", f"{since:%Y/%m/%d/%H}", most=10 * _MOST_FILES
+    )
+    # In the order in which they came: a label may come hours after later ones, and none is counted twice.
+    fresh = sorted((when, key) for key, when in truth if when >= after and key not in last)[:_MOST_FILES]
     if not fresh or sum(map(len, calls)) >= MOST_ANSWERS:
-        return {"after": after, "files": files, "calls": calls}
+        return {"after": after, "last": last, "files": files, "calls": calls}
     made: dict[str, tuple[int, list[bool]]] = {}
     for who, fleet in enumerate((new, old)):
         for _, asked in _answered(fleet, endpoint, "", since):
             made[asked.identity] = (who, [score >= thresholds[who] for score in _scores(asked)])
-    for key in fresh:
-        after, counts = key, [[0, 0], [0, 0]]
+    for when, key in fresh:
+        after, last = when, [*last, key] if when == after else [key]
+        counts = [[0, 0], [0, 0]]
         for found in labels_of(s3.read(f"s3://{settings().data_bucket}/{key}", limit=_LARGEST)):
             who, mine = made.pop(found[0], (0, [])) if found else (0, [])
             if not found or len(mine) != len(found[1]):
@@ -99,7 +103,7 @@ def labelled(
                     calls[who] += "." if call == label else "np"[call]
         if counts != [[0, 0], [0, 0]]:
             files.append([*counts[0], *counts[1]])
-    return {"after": after, "files": files, "calls": calls}
+    return {"after": after, "last": last, "files": files, "calls": calls}
 
 
 def _label(text: str | None) -> bool | None:
@@ -145,12 +149,3 @@ def _after(folder: str, after: str, hour: str) -> list[str]:
     """Return the keys below a folder after a key, and in an hour or later; their names begin with their time."""
     first = max(after, f"{folder}/{hour}") if hour else after
     return s3.keys(f"s3://{settings().data_bucket}/{folder}/", after=first, most=_MOST_FILES)
-
-
-def _hours(folder: str, since: datetime, at: datetime) -> list[str]:
-    """Return the keys in the hours from `since` to `at`, in order."""
-    last = f"{folder}/{at + timedelta(hours=1):%Y/%m/%d/%H}"
-    found = s3.keys(
-        f"s3://{settings().data_bucket}/{folder}/", after=f"{folder}/{since:%Y/%m/%d/%H}", most=10 * _MOST_FILES
-    )
-    return [key for key in found if key <= last]

@@ -58,8 +58,10 @@ def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
     value = steps.published(answer["progress"], look.verdict.row())
     if plan["alarms"] and value is not None and steps.judged(progress) and progress["phase"] != "mirroring":
         metrics.put_verdict(model, plan["target"], value)
+    # The last verdict stays while nothing is judged: it is what the release ended on (peer bug kayenta#521).
+    verdict = look.row(at) if steps.judged(progress) else row.get("verdict") or look.row(at)
     found = {
-        "verdict": look.row(at), "sight": live, "looked": answer["why"], "answers": look.answers,
+        "verdict": verdict, "sight": live, "looked": answer["why"], "answers": look.answers,
         "progress": answer["progress"],
     }  # fmt: skip
     releases.note(model, fence, found)
@@ -195,7 +197,7 @@ def _compared(
     one, other = rollout.fleets(row["plan"], "baking") if row["plan"]["both"] and phase == "watching" else (new, old)
     if captured and other:
         state = _of(read.get("labelled"), one)
-        read["labelled"] = state | answers.labelled(one, other, endpoint, since, now, thresholds, state)
+        read["labelled"] = state | answers.labelled(one, other, endpoint, since, thresholds, state)
         seen["quality"] = [Minute(*counts) for counts in read["labelled"]["files"]]
         seen["cost"] = tuple(_shares(calls, row["spec"]["costs"]) for calls in read["labelled"]["calls"])
     return Comparison(**seen), read

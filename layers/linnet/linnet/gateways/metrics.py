@@ -92,7 +92,7 @@ def _counted(slow_ms: float | None) -> dict[str, tuple[str, str]]:
 
 
 def traffic(endpoint: str, fleet: Fleet, at: datetime) -> dict[str, float]:
-    """Return what a fleet did in the last hour: `{per_minute, failing, slow_ms}`; empty where nothing can be read.
+    """Return what a fleet did in the last hour: `{requests, per_minute, failing, slow_ms}`; empty where nothing can be read.
 
     `failing` is the share of requests without a 2XX answer, `slow_ms` the 99th percentile of the latency. A fleet that has
     served for less than an hour is measured from its first request on.
@@ -112,7 +112,7 @@ def traffic(endpoint: str, fleet: Fleet, at: datetime) -> dict[str, float]:
     served = (_next_minute(at) - min(when for when, _ in points["requests"])).total_seconds() / 60
     failing = min(1.0, sum(value for _, value in points.get("failures", [])) / requests)
     slowest = max((value for _, value in points.get("slow", [])), default=None)
-    found = {"per_minute": requests / max(1.0, served), "failing": failing}
+    found = {"requests": requests, "per_minute": requests / max(1.0, served), "failing": failing}
     return found | ({"slow_ms": slowest / 1000} if slowest is not None else {})
 
 

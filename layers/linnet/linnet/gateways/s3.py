@@ -110,6 +110,18 @@ def keys(uri: str, *, after: str = "", most: int) -> list[str]:
     return [str(found["Key"]) for page in pages for found in page.get("Contents", [])]
 
 
+def dated(uri: str, start: str, *, most: int) -> list[tuple[str, str]]:
+    """Return key and ISO time of putting of the first objects under a prefix, from the folder `start` in it on."""
+    bucket, prefix = split(uri)
+    pages = (
+        client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=bucket, Prefix=prefix, StartAfter=prefix + start, PaginationConfig={"MaxItems": most})
+    )
+    found = [each for page in pages for each in page.get("Contents", [])]
+    return [(str(each["Key"]), each["LastModified"].isoformat()) for each in found]
+
+
 @dataclass(frozen=True)
 class Held:
     """An object version as S3 holds it: version id (empty on an unversioned bucket), size in bytes, hex SHA-256."""
