@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from linnet.errors import BusyError
-from linnet.gateways import approvals, clients, judging, ledger
+from linnet.gateways import approvals, clients, judging, ledger, lineage
 from local.sagemaker.ports import Answer
 from tests.model.world import BUCKET, ENDPOINT, MODEL, Execution, World, broken, finished
 
@@ -132,6 +132,10 @@ def test_a_model_that_answers_as_on_its_holdout_is_promoted_however_unlike_the_c
 
     assert (second.outcome, world.config()) == ("promoted", "linnet-flights-v2-f2")
     assert "predictions" in metrics_of(world, 2)
+    told = lineage.behind(MODEL)["release"]  # gap 10: with which verdict and numbers
+    assert (told["verdict"]["state"], told["strategy"]) == ("healthy", "canary")
+    assert {test["metric"]: test["seen"] for test in told["verdict"]["tests"]}["errors"] > 100
+    assert told["expected"]["stages"][0]["requests"] > 0
 
 
 def label(world: World, name: str, truth: Callable[[str], int]) -> None:

@@ -54,7 +54,7 @@ def endpoint_config(stack: str, model: str, version: int, fence: int, stage: str
 
 def fence_of(config: str) -> int | None:
     """Return the fence of the release that made an endpoint config, None where the name is not one of ours."""
-    found = re.fullmatch(r".+-v\d+-f(\d+)(-both)?", config)
+    found = re.fullmatch(r".+-v\d+-f(\d+)(-both|-shadow)?", config)
     return int(found[1]) if found else None
 
 

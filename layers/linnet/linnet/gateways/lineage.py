@@ -70,6 +70,9 @@ def behind(model: str, at: str | None = None) -> dict[str, Any]:
     told = [ledger.entry(f"model/{model}", "signal", str(signal)) for signal in run.get("signals", [])]
     sources = [entry["detail"] for entry in told if entry]
     released = ledger.read(f"model/{model}", f"release#{int(champion['fence']):06d}") if "fence" in champion else None
+    # Of a version that a rollback brought back, the verdict is the one that it was once promoted with.
+    made = names.fence_of(str(champion["config"]))
+    judged = (ledger.read(f"model/{model}", f"release#{made:06d}") if made is not None else None) or {}
     used = {**(run.get("hyperparameters") or {}), **(candidate.get("hyperparameters") or {})}
     algorithm = run.get("algorithm")
     inputs = json.loads(s3.read(run["inputs_uri"], limit=_LIST_BYTES)) if run.get("inputs_uri") else {"batches": []}
@@ -79,7 +82,7 @@ def behind(model: str, at: str | None = None) -> dict[str, Any]:
         "experiment": lineage.experiment(model, algorithm, version) if algorithm else None,
         "trial": lineage.trial(used, str(candidate["at"])) if algorithm and "at" in candidate else None,
         "release": released and {k: released.get(k) for k in ("fence", "kind", "state", "at", "ended_at", "owner", "why")}
-        | {"strategy": released["plan"]["strategy"]},
+        | {"strategy": released["plan"]["strategy"]} | {k: judged.get(k) for k in ("verdict", "expected", "watched")},
         "run": {k: run.get(k) for k in ("run", "execution", "at", "state", "trigger", "mode", "parent_version", "experiment")},
         "training_job": candidate.get("training_job"), "commit": lineage.commit(sources),
         "signals": [{k: s.get(k) for k in ("id", "kind", "at", "source", "text")} for s in sources],
@@ -266,6 +269,9 @@ def ranked(model: str, wish: lineage.Wish) -> dict[str, Any]:
 
 def _shown(run: Mapping[str, Any], judged: Mapping[str, Any] | None, candidate: Mapping[str, Any]) -> lineage.Row:
     known = {judged["metric"]: judged["value"]} if judged else {}
+    # Of a version that a rollback brought back, the verdict is the one that it was once promoted with.
+    made = names.fence_of(str(champion["config"]))
+    judged = (ledger.read(f"model/{model}", f"release#{made:06d}") if made is not None else None) or {}
     used = {**(run.get("hyperparameters") or {}), **(candidate.get("hyperparameters") or {})}
     return lineage.Row(
         run=str(run["run"]), at=str(run["at"]), state=str(run["state"]), trigger=run.get("trigger") or {},
