@@ -269,9 +269,6 @@ def ranked(model: str, wish: lineage.Wish) -> dict[str, Any]:
 
 def _shown(run: Mapping[str, Any], judged: Mapping[str, Any] | None, candidate: Mapping[str, Any]) -> lineage.Row:
     known = {judged["metric"]: judged["value"]} if judged else {}
-    # Of a version that a rollback brought back, the verdict is the one that it was once promoted with.
-    made = names.fence_of(str(champion["config"]))
-    judged = (ledger.read(f"model/{model}", f"release#{made:06d}") if made is not None else None) or {}
     used = {**(run.get("hyperparameters") or {}), **(candidate.get("hyperparameters") or {})}
     return lineage.Row(
         run=str(run["run"]), at=str(run["at"]), state=str(run["state"]), trigger=run.get("trigger") or {},
