@@ -164,13 +164,16 @@ class Story:
             time.sleep(0.1)
         raise ExpectationError(f"waited {seconds:.0f} s in vain for: {what}")
 
-    def execution(self, machine: str, since: set[str], seconds: float = 90, *, follow: bool = True) -> dict[str, Any]:
-        """Return the end of the first execution of a machine that was not there before; its states pass by as lines."""
+    def execution(
+        self, machine: str, since: set[str], seconds: float = 90, *, model: str = MODEL, follow: bool = True
+    ) -> dict[str, Any]:
+        """Return the end of a machine's first execution for a model that was not there before; its states pass by as lines."""
         arn = self.out[f"{machine.capitalize()}MachineArn"]
 
         def fresh() -> Any:
             listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
-            return next((e for e in reversed(listed) if e["executionArn"] not in since), None)
+            mine = [e for e in listed if e["name"].startswith(f"{model}-")]
+            return next((e for e in reversed(mine) if e["executionArn"] not in since), None)
 
         found = self.wait(f"an execution of {machine}", fresh)
         return self.follow(found["executionArn"], seconds) if follow else dict(found)

@@ -80,14 +80,17 @@ class Registered:
         """Approve a package and return the end of the release that its event starts."""
         known = self.world.known("release")
         self.approved(columns)
-        return self.world.execution("release", known, 180)
+        return self.world.execution("release", known, 180, model=self.model)
 
     def config(self) -> str:
         return str(self.world.sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"])
 
     @contextmanager
     def callers(self, each_second: int = 100) -> Iterator[Counter[str]]:
-        """Call the endpoint all the while; yield what the callers see."""
+        """Call the endpoint all the while; yield what the callers see, once they have called for some minutes.
+
+        A release whose bake is too short for the traffic it finds is refused.
+        """
         seen, halt = Counter[str](), threading.Event()
 
         def call() -> None:
@@ -104,6 +107,7 @@ class Registered:
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
         try:
+            self.world.wait("some minutes of calls", lambda: seen.total() >= each_second)
             yield seen
         finally:
             halt.set()
@@ -129,7 +133,7 @@ def test_dp_01_ro_02_first_release_then_a_ladder_and_callers_see_no_error(model:
 
 
 def test_ro_01_rb_01_rb_06_a_broken_canary_is_rolled_back_by_sagemaker_and_says_so(model: Registered) -> None:
-    model.spec(strategy="canary", canary_percent=10, health={"min_requests": 5})
+    model.spec(strategy="canary", canary_percent=10, health={"min_requests": 2})
     assert model.released()["status"] == "SUCCEEDED"
 
     with model.callers() as seen:
@@ -156,14 +160,14 @@ def test_i9_a_stopped_ladder_is_taken_back_without_anybody(model: Registered) ->
     assert model.released()["status"] == "SUCCEEDED"
     known, backs = model.world.known("release"), model.world.known("rollback")
     model.approved()
-    arn = model.world.execution("release", known, follow=False)["executionArn"]
+    arn = model.world.execution("release", known, model=model.model, follow=False)["executionArn"]
     until = time.monotonic() + 60
     while len(model.world.sagemaker.describe_endpoint(EndpointName=model.endpoint)["ProductionVariants"]) < 2:
         assert time.monotonic() < until
         time.sleep(0.1)
 
     model.world.stepfunctions.stop_execution(executionArn=arn)
-    ended = model.world.execution("rollback", backs, 120)
+    ended = model.world.execution("rollback", backs, 120, model=model.model)
 
     assert (ended["status"], model.config()) == ("SUCCEEDED", f"{model.endpoint}-v1-f1")
     lease = model.world.row(f"endpoint/{model.endpoint}", "lease") or {}

@@ -60,7 +60,7 @@ def begin(world: World, model: str, rows: int = 1500, batch: str = "b1", part: i
     """Upload a batch; return the ARN of the execution that it starts."""
     known = world.known("retrain")
     world.batch(model, batch, flights.batch(season="winter", rows=rows, part=part))
-    return str(world.execution("retrain", known, follow=False)["executionArn"])
+    return str(world.execution("retrain", known, model=model, follow=False)["executionArn"])
 
 
 def run_of(world: World, model: str) -> dict[str, Any]:
