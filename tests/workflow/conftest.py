@@ -28,6 +28,7 @@ class World(Story):
         self.stack = stack
         self.out = stack.outputs("linnet")
         self.connect()
+        self.subscribe()
 
     def onboard(self, model: str, **changes: Any) -> dict[str, Any]:
         """Put a spec of the flights kind under another name and return the ended onboarding."""
