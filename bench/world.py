@@ -49,7 +49,7 @@ class World(Story):
         for part, fields in changes.items():
             written[part] = {**written.get(part, {}), **fields}
         self.put(f"specs/{model}.yaml", json.dumps(written))
-        ended = self.execution("onboard", known)
+        ended = self.execution("onboard", known, model=model)
         if ended["status"] != "SUCCEEDED":
             raise RuntimeError(f"onboarding {model} ended as {ended['status']}: {ended.get('cause')}")
 

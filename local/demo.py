@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import threading
 import time
 from collections import Counter
@@ -119,6 +120,8 @@ class Story:
         self.events: Any
         self.cloudwatch: Any
         self.out: dict[str, str] = {}
+        self._mail: list[dict[str, Any]] = []
+        self._mailbox = ""
         self.progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
         )
@@ -130,6 +133,24 @@ class Story:
         )
         self.runtime = self.stack.client("sagemaker-runtime", retries={"total_max_attempts": 1})
         self.functions = self.stack.client("lambda")
+
+    def subscribe(self) -> None:
+        """Hear what people are told from now on, as a mailbox subscribed to the stack's topic does."""
+        sqs = self.stack.client("sqs")
+        self._mailbox = sqs.create_queue(QueueName="people")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=self._mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.stack.client("sns").subscribe(
+            TopicArn=self.out["TopicArn"], Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+        )
+
+    def messages(self, kind: str, model: str = MODEL) -> list[dict[str, Any]]:
+        """Return what people were told of a kind about a model, oldest first."""
+        sqs = self.stack.client("sqs")
+        while found := sqs.receive_message(QueueUrl=self._mailbox, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                self._mail.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self._mailbox, ReceiptHandle=message["ReceiptHandle"])
+        return [m for m in self._mail if (m.get("kind"), m.get("model")) == (kind, model)]  # alarms tell people too
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[Phase]:
@@ -164,13 +185,16 @@ class Story:
             time.sleep(0.1)
         raise ExpectationError(f"waited {seconds:.0f} s in vain for: {what}")
 
-    def execution(self, machine: str, since: set[str], seconds: float = 90, *, follow: bool = True) -> dict[str, Any]:
-        """Return the end of the first execution of a machine that was not there before; its states pass by as lines."""
+    def execution(
+        self, machine: str, since: set[str], seconds: float = 90, *, model: str = MODEL, follow: bool = True
+    ) -> dict[str, Any]:
+        """Return the end of a machine's first execution for a model that was not there before; its states pass by as lines."""
         arn = self.out[f"{machine.capitalize()}MachineArn"]
 
         def fresh() -> Any:
             listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
-            return next((e for e in reversed(listed) if e["executionArn"] not in since), None)
+            mine = [e for e in listed if e["name"].startswith(f"{model}-")]
+            return next((e for e in reversed(mine) if e["executionArn"] not in since), None)
 
         found = self.wait(f"an execution of {machine}", fresh)
         return self.follow(found["executionArn"], seconds) if follow else dict(found)
@@ -199,7 +223,7 @@ class Story:
                 return now
             if time.monotonic() > until:
                 raise ExpectationError(f"{arn} still runs after {seconds:.0f} s, in state {entered[-1:]}")
-            time.sleep(0.1)
+            time.sleep(0.25)
 
     def states(self, arn: str) -> list[str]:
         """Return the names of the states that an execution has entered, in order."""

@@ -90,6 +90,7 @@ def start_the_stack(story: Story) -> None:
         story.stack.deploy(ROOT / "template.yaml", STACK, PARAMETERS)
         story.out = story.stack.outputs(STACK)
         story.connect()
+        story.subscribe()
         phase.ids = {"endpoint_url": story.stack.endpoint, "outputs": len(story.out)}
         phase.result = f"{len(story.out)} outputs at {story.stack.endpoint}"
 
@@ -285,15 +286,24 @@ def ladder(story: Story, callers: Callers, second: dict[str, Any]) -> None:
     with story.phase("The ladder: 5, 10, 25, 50, 100 %, judged at every step") as phase:
         callers.phase = "ladder"
         arn = story.execution("release", set(second["released_before"]), follow=False)["executionArn"]
+        told = story.wait("the message that the release begins", lambda: story.messages("release-started"))[-1]
+        phase.expect("it is told before the start how long it takes", told["expected"]["minutes"], told)
+        story.note(told["what"])
         seen: list[dict[str, float]] = []
+        looked = ""
 
         def read_back() -> None:
+            nonlocal looked
             weights = story.weights()
             if len(weights) > 1 and (not seen or seen[-1] != weights):
                 seen.append(weights)
                 story.note(f"weights read back from the endpoint: {weights}")
+            found = str(story.rows(f"model/{MODEL}", "release#")[-1].get("looked", ""))
+            if found != looked:
+                looked = found
+                story.note(f"a look: {found}")
 
-        ended = story.follow(arn, 120, read_back)
+        ended = story.follow(arn, 300, read_back)
         phase.expect("the release succeeds", ended["status"] == "SUCCEEDED", ended.get("cause"))
         challenger = next(iter(story.weights()))
         shares = [w.get(challenger, 0.0) for w in seen]
@@ -344,6 +354,9 @@ def bad_release(story: Story, callers: Callers) -> None:
         )
         ended = story.execution("release", released, 120)
         phase.expect("the release fails honestly", ended["status"] == "FAILED", ended["states"])
+        told = story.wait("the message that it was rolled back", lambda: story.messages("rolled-back"))[-1]
+        phase.expect("the message has the verdict and its numbers", told["verdict"]["evidence"]["failures"], told)
+        story.note(told["why"])
         after = story.endpoint()
         phase.expect("the old config serves again", after["EndpointConfigName"] == before, after["EndpointConfigName"])
         phase.expect("the endpoint is in service", after["EndpointStatus"] == "InService", after["EndpointStatus"])

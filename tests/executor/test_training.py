@@ -395,6 +395,7 @@ def test_a_stopped_algorithm_that_saves_on_termination_leaves_its_model(lab: Lab
     given = {"num_round": "4000", "save_model_on_termination": "true"}
     job, report = lab.start("training", xgboost_request(lab, "job", given))
     _until(lambda: any("[3]#011" in line for line in lab.aws.log(LOGS)))
+    (job.ml / "model" / "half-a-save").touch()  # what a stop in the middle of a save leaves
     job.stop()
     outcome = report.outcome()
     assert outcome.status == "Stopped"

@@ -182,7 +182,7 @@ def ask(world: World) -> tuple[str, str]:
     """Delete the spec, wait for the question, and return the execution and the decision's id."""
     known = world.known("offboard")
     world.s3.delete_object(Bucket=world.out["DataBucket"], Key=f"specs/{MODEL}.yaml")
-    arn = world.execution("offboard", known, follow=False)["executionArn"]
+    arn = world.execution("offboard", known, model=MODEL, follow=False)["executionArn"]
     rows = world.wait(
         "the question",
         lambda: [r for r in world.rows(f"model/{MODEL}", "decision#") if r["about"] == arn and r["state"] == "OPEN"],
@@ -207,7 +207,7 @@ def test_a_model_goes_only_after_a_person_confirmed_it(serving: World) -> None:
 
     known = serving.known("onboard")
     serving.put(f"specs/{MODEL}.yaml", spec)
-    assert serving.execution("onboard", known)["status"] == "SUCCEEDED"
+    assert serving.execution("onboard", known, model=MODEL)["status"] == "SUCCEEDED"
     execution, decision = ask(serving)
     assert serving.row("models", MODEL) is not None  # nothing goes while the question is open
     answer(serving, decision, "approve")

@@ -20,7 +20,7 @@ def first(world: World) -> dict[str, Any]:
     world.onboard(MODEL, approval={"automatic": 0.86}, rollout={"strategy": "all_at_once", "deadline_seconds": 120})
     known = world.known("release")
     world.batch(MODEL, "b1", flights.batch(season="winter", rows=1500, part=0))
-    return world.execution("release", known, 120)
+    return world.execution("release", known, 120, model=MODEL)
 
 
 def test_dp_01_f51_the_first_release_creates_probes_and_promotes_without_any_traffic(
@@ -62,7 +62,7 @@ def test_f14_rb_02_a_release_that_nobody_calls_is_unknown_and_taken_back_never_p
     before = world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
     known = world.known("release")
     world.batch(MODEL, "b2", flights.batch(season="summer", rows=3000, part=0))
-    ended = world.execution("release", known, 180)
+    ended = world.execution("release", known, 180, model=MODEL)
 
     assert ended["status"] == "FAILED", ended["states"]
     assert world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"] == before

@@ -27,12 +27,12 @@ COLUMNS = 9
 NAMES = itertools.count(1)
 
 
-def archive(columns: int) -> bytes:
-    """Return the model.tar.gz of a small model of so many features."""
+def archive(columns: int, rounds: int = 3, *, wrong: bool = False) -> bytes:
+    """Return the model.tar.gz of a small model: is the first of so many features above a half? `wrong` says the opposite."""
     draw = np.random.default_rng(1)
     numbers = draw.random((300, columns))
     booster = xgboost.train(
-        {"objective": "binary:logistic"}, xgboost.DMatrix(numbers, label=numbers[:, 0] > 0.5), num_boost_round=3
+        {"objective": "binary:logistic"}, xgboost.DMatrix(numbers, label=(numbers[:, 0] > 0.5) != wrong), rounds
     )
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=out, mode="w:gz") as tar:
@@ -49,15 +49,16 @@ class Registered:
         self.world, self.model = world, f"rel-{next(NAMES)}"
         self.endpoint = f"linnet-{self.model}"
         self.versions = itertools.count(1)
+        self.answers: list[tuple[str, str]] = []
 
     def spec(self, **rollout: Any) -> None:
         assert self.world.onboard(self.model, rollout=rollout)["status"] == "SUCCEEDED"
 
-    def approved(self, columns: int = COLUMNS) -> int:
+    def approved(self, columns: int = COLUMNS, **kind: Any) -> int:
         """Register a package with the candidate's row that its run would have left, and approve it in the console."""
         version = next(self.versions)
         run, key = f"r{version:012x}", f"models/{self.model}/{version}/model.tar.gz"
-        self.world.put(key, archive(columns))
+        self.world.put(key, archive(columns, **kind))
         rows = "\n".join(",".join(f"0.{n}{c}" for c in range(COLUMNS)) for n in range(1, 31))
         self.world.put(f"processed-data/{self.model}/{run}/test/features.csv", rows)
         bucket = self.world.out["DataBucket"]
@@ -76,27 +77,32 @@ class Registered:
         self.world.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
         return version
 
-    def released(self, columns: int = COLUMNS) -> dict[str, Any]:
+    def released(self, columns: int = COLUMNS, **kind: Any) -> dict[str, Any]:
         """Approve a package and return the end of the release that its event starts."""
         known = self.world.known("release")
-        self.approved(columns)
-        return self.world.execution("release", known, 180)
+        self.approved(columns, **kind)
+        return self.world.execution("release", known, 180, model=self.model)
 
     def config(self) -> str:
         return str(self.world.sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"])
 
     @contextmanager
-    def callers(self, each_second: int = 100) -> Iterator[Counter[str]]:
-        """Call the endpoint all the while; yield what the callers see."""
+    def callers(self, each_second: int = 100, row: str = "0.6") -> Iterator[Counter[str]]:
+        """Call the endpoint all the while; yield what the callers see, once they have called for some minutes.
+
+        `answers` collects (inference id, answer). A release whose bake is too short for the traffic it finds is refused.
+        """
         seen, halt = Counter[str](), threading.Event()
 
         def call() -> None:
-            row = ",".join(["0.5"] * COLUMNS)
+            body = ",".join([row] * COLUMNS)
             while not halt.wait(1 / each_second):
+                name = f"call-{len(self.answers)}"
                 try:
-                    self.world.runtime.invoke_endpoint(EndpointName=self.endpoint, ContentType="text/csv", Body=row)[
-                        "Body"
-                    ].read()
+                    found = self.world.runtime.invoke_endpoint(
+                        EndpointName=self.endpoint, ContentType="text/csv", Body=body, InferenceId=name
+                    )
+                    self.answers.append((name, found["Body"].read().decode()))
                     seen["answered"] += 1
                 except ClientError:
                     seen["failed"] += 1
@@ -104,6 +110,7 @@ class Registered:
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
         try:
+            self.world.wait("some minutes of calls", lambda: seen.total() >= each_second)
             yield seen
         finally:
             halt.set()
@@ -129,7 +136,7 @@ def test_dp_01_ro_02_first_release_then_a_ladder_and_callers_see_no_error(model:
 
 
 def test_ro_01_rb_01_rb_06_a_broken_canary_is_rolled_back_by_sagemaker_and_says_so(model: Registered) -> None:
-    model.spec(strategy="canary", canary_percent=10, health={"min_requests": 5})
+    model.spec(strategy="canary", canary_percent=10, health={"min_requests": 2})
     assert model.released()["status"] == "SUCCEEDED"
 
     with model.callers() as seen:
@@ -156,14 +163,14 @@ def test_i9_a_stopped_ladder_is_taken_back_without_anybody(model: Registered) ->
     assert model.released()["status"] == "SUCCEEDED"
     known, backs = model.world.known("release"), model.world.known("rollback")
     model.approved()
-    arn = model.world.execution("release", known, follow=False)["executionArn"]
+    arn = model.world.execution("release", known, model=model.model, follow=False)["executionArn"]
     until = time.monotonic() + 60
     while len(model.world.sagemaker.describe_endpoint(EndpointName=model.endpoint)["ProductionVariants"]) < 2:
         assert time.monotonic() < until
         time.sleep(0.1)
 
     model.world.stepfunctions.stop_execution(executionArn=arn)
-    ended = model.world.execution("rollback", backs, 120)
+    ended = model.world.execution("rollback", backs, 120, model=model.model)
 
     assert (ended["status"], model.config()) == ("SUCCEEDED", f"{model.endpoint}-v1-f1")
     lease = model.world.row(f"endpoint/{model.endpoint}", "lease") or {}

@@ -22,7 +22,7 @@ def model(world: World) -> str:
 def test_eb_08_tr_13_a_run_passes_every_state_in_order_and_registers_a_version(world: World, model: str) -> None:
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
-    ended = world.execution("retrain", known)
+    ended = world.execution("retrain", known, model=model)
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert ended["states"] == [
@@ -65,7 +65,7 @@ def test_a_run_by_hand_with_nothing_new_does_nothing_and_says_why(world: World, 
 def test_dv_01_damaged_data_ends_as_data_refused_with_the_rules_named_and_no_job(world: World, model: str) -> None:
     known = world.known("retrain")
     world.batch(model, "b2", flights.batch(season="winter", rows=ROWS, part=1, damaged=True))
-    ended = world.execution("retrain", known)
+    ended = world.execution("retrain", known, model=model)
 
     assert (ended["status"], ended["error"]) == ("FAILED", "DataRefused")
     assert "Completeness" in ended["cause"]
@@ -92,7 +92,7 @@ def test_tr_01_a_failing_training_job_ends_the_run_with_its_reason_and_frees_the
     world.onboard(model, training={"hyperparameters": {"num_round": 5, "objective": "no:such"}})
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=600, part=0))
-    ended = world.execution("retrain", known)
+    ended = world.execution("retrain", known, model=model)
 
     assert (ended["status"], ended["error"]) == ("FAILED", "TrainingFailed")
     assert "no:such" in ended["cause"]
@@ -108,7 +108,7 @@ def test_ev_02_a_candidate_below_the_threshold_is_rejected_and_not_registered(wo
                   evaluation={"threshold": 0.99}, approval={"automatic": 0.995, "person": 0.99})  # fmt: skip
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=600, part=0))
-    ended = world.execution("retrain", known)
+    ended = world.execution("retrain", known, model=model)
 
     assert (ended["status"], ended["error"]) == ("FAILED", "ModelRejected")
     assert world.rows(f"model/{model}", "candidate#") == []
@@ -119,7 +119,7 @@ def test_rg_04_a_decision_that_nobody_takes_expires_and_is_reported_not_silent(w
     world.onboard(model, approval={"require_person": True, "timeout_hours": 1})
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
-    ended = world.execution("retrain", known, 120)
+    ended = world.execution("retrain", known, 120, model=model)
 
     assert (ended["status"], ended["error"]) == ("FAILED", "DecisionExpired")
     package = world.sagemaker.list_model_packages(ModelPackageGroupName=f"linnet-{model}")["ModelPackageSummaryList"][0]
@@ -136,7 +136,7 @@ def test_rg_04_the_run_waits_without_the_slot_and_a_persons_word_resumes_it_once
     world.onboard(model, approval={"require_person": True})
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
-    running = world.execution("retrain", known, follow=False)["executionArn"]
+    running = world.execution("retrain", known, model=model, follow=False)["executionArn"]
     asked = world.wait("the question", lambda: world.rows(f"model/{model}", "decision#"))[0]
 
     slot = world.row(f"model/{model}", "slot")
@@ -161,7 +161,7 @@ def test_an_aborted_run_frees_its_slot_and_stops_its_job_f33(world: World) -> No
     )
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=6000, part=0))
-    arn = world.execution("retrain", known, follow=False)["executionArn"]
+    arn = world.execution("retrain", known, model=model, follow=False)["executionArn"]
     world.wait("the training state", lambda: "Train" in world.states(arn))
     run = next(r for r in world.rows(f"model/{model}", "run#"))["run"]
     job = f"linnet-{model}-{run}"

@@ -87,7 +87,7 @@ def test_ex_01_ex_02_the_run_is_a_trial_of_its_jobs_and_the_trainings_component_
 def test_dv_01_a_job_refuses_bad_data_with_the_rules_named_and_prepares_nothing(world: World, large: str) -> None:
     known = world.known("retrain")
     world.batch(large, "b9", flights.batch(season="winter", rows=1500, part=2, damaged=True))
-    ended = world.execution("retrain", known)
+    ended = world.execution("retrain", known, model=large)
     run = run_of(world, large)
 
     assert (ended["status"], ended["error"]) == ("FAILED", "DataRefused")

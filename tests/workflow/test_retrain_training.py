@@ -60,7 +60,7 @@ def begin(world: World, model: str, rows: int = 1500, batch: str = "b1", part: i
     """Upload a batch; return the ARN of the execution that it starts."""
     known = world.known("retrain")
     world.batch(model, batch, flights.batch(season="winter", rows=rows, part=part))
-    return str(world.execution("retrain", known, follow=False)["executionArn"])
+    return str(world.execution("retrain", known, model=model, follow=False)["executionArn"])
 
 
 def run_of(world: World, model: str) -> dict[str, Any]:
@@ -85,22 +85,8 @@ def begun_job(world: World, model: str) -> str:
 
 @pytest.fixture(scope="module")
 def people(world: World) -> Callable[[str], list[dict[str, Any]]]:
-    """Subscribe a queue to the stack's topic; return what finds the messages about a model."""
-    sqs, sns = world.stack.client("sqs"), world.stack.client("sns")
-    url = sqs.create_queue(QueueName="people-of-training")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    topic = next(t["TopicArn"] for t in sns.list_topics()["Topics"] if "linnet" in t["TopicArn"])
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    told: list[dict[str, Any]] = []
-
-    def about(model: str) -> list[dict[str, Any]]:
-        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in found:
-                told.append(json.loads(json.loads(message["Body"])["Message"]))
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return [m for m in told if m["model"] == model and m["kind"] == "run-failed"]
-
-    return about
+    """Return what finds the messages about a model's failed runs."""
+    return lambda model: world.messages("run-failed", model)
 
 
 def ended_as(world: World, model: str, outcome: str) -> str:

@@ -26,7 +26,7 @@ def serving(world: World) -> str:
     onboarded(world.onboard(model, approval={"require_person": True}))
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=ROWS, part=0))
-    arn = world.execution("retrain", known, follow=False)["executionArn"]
+    arn = world.execution("retrain", known, model=model, follow=False)["executionArn"]
     answer(world, asked(world, model), "approve")
     assert world.follow(arn, 240)["status"] == "SUCCEEDED"
     world.wait("a champion", lambda: world.row(f"model/{model}", "champion"), 120)
@@ -50,7 +50,7 @@ def test_eb_12_two_branches_overlap_and_a_state_runs_until_a_job_outside_reports
 ) -> None:
     known = world.known("retrain")
     world.batch(serving, "b2", flights.batch(season="summer", rows=ROWS, part=1))
-    arn = world.execution("retrain", known, follow=False)["executionArn"]
+    arn = world.execution("retrain", known, model=serving, follow=False)["executionArn"]
     question = asked(world, serving)
 
     run = next(r for r in world.rows(f"model/{serving}", "run#") if r["run"] == question["run"])
@@ -76,7 +76,7 @@ def test_f33_no_01_a_run_stopped_while_a_person_is_asked_ends_as_stopped_and_ask
 ) -> None:
     known = world.known("retrain")
     world.batch(serving, "b3", flights.batch(season="summer", rows=ROWS, part=2))
-    arn = world.execution("retrain", known, follow=False)["executionArn"]
+    arn = world.execution("retrain", known, model=serving, follow=False)["executionArn"]
     question = asked(world, serving)
     world.stepfunctions.stop_execution(executionArn=arn, cause="by a test")
 
@@ -100,8 +100,8 @@ def test_gap_2_da_02_a_burst_without_a_manifest_is_one_run_of_all_its_objects_an
     for number in range(3):
         part = content[1 + 500 * number : 501 + 500 * number]
         world.put(f"raw-data/{model}/burst/file {number}+ü.csv", b"".join([content[0], *part]))
-    closing = world.execution("intake", intakes)
-    run = world.execution("retrain", known, 240)
+    closing = world.execution("intake", intakes, model=model)
+    run = world.execution("retrain", known, 240, model=model)
 
     assert closing["status"] == "SUCCEEDED"
     looks = closing["states"][1:-1]
@@ -151,7 +151,7 @@ def test_f28_a_job_that_its_run_does_not_know_of_is_stopped_and_the_run_is_made_
         e["executionArn"] for e in world.stepfunctions.list_executions(
             stateMachineArn=world.out["RetrainMachineArn"])["executions"] if e["name"] == execution
     }  # fmt: skip
-    again = world.execution("retrain", known, 240)  # by the reconciler
+    again = world.execution("retrain", known, 240, model=model)  # by the reconciler
     assert again["status"] == "SUCCEEDED", again.get("cause")
     states = sorted(str(r["state"]) for r in world.rows(f"model/{model}", "run#"))
     assert states == ["approved", "lost answer"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -63,6 +64,8 @@ def train() -> None:
     rounds = parameters.pop("num_round")
     patience = parameters.pop("early_stopping_rounds", None) if "validation" in matrices else None
     save_each = parameters.pop("save_model_on_termination", "false") == "true"
+    if save_each:
+        signal.signal(signal.SIGTERM, lambda *_: _stop(model))
     # With one seed for all a resumed training would draw for its next round what it drew for its first.
     parameters |= {"seed_per_iteration": True}
     begun = bytearray(started.read_bytes()) if started else None
@@ -128,6 +131,14 @@ def _latest(checkpoints: Path | None) -> tuple[Path | None, int]:
         return None, 0
     found = {int(match[1]): path for path in checkpoints.iterdir() if (match := _CHECKPOINT.match(path.name))}
     return (found[max(found)], max(found) + 1) if found else (None, 0)
+
+
+def _stop(model: Path) -> None:
+    """End at once with nothing beside the model, as the image's algorithm_mode/callback.py does: no half a save is packed."""
+    for path in model.parent.iterdir():
+        if path != model:
+            path.unlink()
+    os._exit(0)
 
 
 def _save(booster: Any, path: Path) -> None:
