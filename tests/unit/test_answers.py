@@ -385,6 +385,19 @@ def test_f18_whole_minutes_from_the_shift_to_before_the_last_one_are_asked_of_ea
     assert metrics.minutes(ENDPOINT, NEW, OLD, SINCE, SINCE + timedelta(seconds=119), 5.0) == {}
 
 
+def test_minutes_that_cloudwatch_does_not_keep_any_more_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a range that begins more than 15 days ago GetMetricData returns no minutes; multi_stage takes longer (RO-08)."""
+    double = CloudWatch({})
+    monkeypatch.setattr(metrics, "client", lambda _: double)
+    for days in (14, 16, 60):
+        metrics.minutes(ENDPOINT, NEW, OLD, AT - timedelta(days=days), AT, 5.0)
+        metrics.evidence(ENDPOINT, NEW, AT - timedelta(days=days), AT)
+
+    ages = [(AT - asked["StartTime"]).total_seconds() / 86_400 for asked in double.asked]
+    assert all(age < 15 for age in ages)
+    assert [round(age) for age in ages] == [14, 14, 15, 15, 15, 15]
+
+
 def test_a_minute_in_which_one_fleet_has_no_datapoint_has_none_of_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     points: dict[str, dict[int, float]] = {
         "new_requests": {2: 61}, "old_requests": {1: 540}, "new_failures": {1: 9, 2: 7}, "old_failures": {2: 4},
