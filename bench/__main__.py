@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import burst, cold_import, intake, invoke, signal_to_run, story, triggers, validation, verdicts
+from bench import burst, cold_import, intake, invoke, releases, signal_to_run, story, triggers, validation, verdicts
 
 OUT = Path(__file__).parents[1] / "build" / "bench"
 ALL = {
@@ -22,6 +22,7 @@ ALL = {
     "story": story.run,
     "validation": validation.run,
     "verdicts": verdicts.run,
+    "releases": releases.run,
 }
 
 

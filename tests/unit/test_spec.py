@@ -92,6 +92,80 @@ def test_a_wrong_field_is_named_with_its_value_and_what_is_allowed(
     assert str(caught.value).startswith(f"{field}: ")
 
 
+DAY = 86400
+IMPOSSIBLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    # rollout, endpoint, what is said
+    ({}, {"instance_count": 1}, "strategy canary needs an instance_count of at least 2"),
+    ({"strategy": "linear"}, {"instance_count": 1}, "strategy linear needs an instance_count of at least 2"),
+    ({"strategy": "shadow"}, {"instance_count": 1}, "or the strategy stepped"),
+    ({"strategy": "shadow"}, {"capture_percent": 0}, "strategy shadow compares captured answers"),
+    ({"strategy": "multi_stage"}, {"capture_percent": 0}, "endpoint.capture_percent must be above 0"),
+    ({"strategy": "ab"}, {"capture_percent": 0}, "strategy ab compares captured answers"),
+    ({"strategy": "ab", "better_by": "cost"}, {"capture_percent": 0}, "strategy ab compares captured answers"),
+    ({"health": {"alarm_periods": 6}}, {}, "alarms take 360 seconds to be raised, the bake ends after 300"),
+    ({"wait_seconds": 119}, {}, "alarms take 120 seconds to be raised, the bake ends after 119"),
+    ({"strategy": "linear", "wait_seconds": 60}, {}, "the bake ends after 60: lengthen the bake or lower health.alarm_periods"),
+    ({"strategy": "all_at_once", "termination_wait_seconds": 119}, {}, "the bake ends after 119"),
+    ({"strategy": "shadow", "health": {"alarm_period_seconds": 300}}, {}, "alarms take 600 seconds"),
+    ({"wait_seconds": 2000, "termination_wait_seconds": 1600}, {}, "larger than the waits"),
+    ({"ladder": []}, {}, "must rise from at least 1 to 100"),
+    ({"ladder": [50, 20, 100]}, {}, "must rise"),
+    ({"ladder": [5, 50]}, {}, "to 100"),
+    ({"waits": [300]}, {}, "'waits' must have 5 values"),
+    ({"strategy": "multi_stage", "waits": [DAY]}, {}, "'waits' must have 6 values"),
+    ({"strategy": "ab", "ladder": [100]}, {}, "an ab test needs a share below 100"),
+]  # fmt: skip
+POSSIBLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"strategy": "stepped"}, {"instance_count": 1}),
+    ({"strategy": "all_at_once"}, {"instance_count": 1}),
+    ({"strategy": "ab"}, {"instance_count": 1}),
+    ({"strategy": "ab", "better_by": "errors"}, {"capture_percent": 0}),
+    ({"strategy": "stepped"}, {"capture_percent": 0}),
+    ({"health": {"alarm_periods": 5}}, {}),
+    ({"wait_seconds": 120}, {}),
+    ({"strategy": "stepped", "wait_seconds": 60}, {}),
+    ({"strategy": "all_at_once", "termination_wait_seconds": 0}, {}),
+    ({"strategy": "multi_stage", "ladder": [10, 100]}, {}),
+    ({"waits": [60, 60, 60, 60, 60 * DAY]}, {}),
+    ({"ladder": [100]}, {}),
+]
+
+
+@pytest.mark.parametrize(("rollout", "endpoint", "says"), IMPOSSIBLE, ids=[i[2][:50] for i in IMPOSSIBLE])
+def test_an_impossible_rollout_is_refused_before_anything_is_created_saying_why(
+    rollout: dict[str, Any], endpoint: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BadInputError) as caught:
+        check_spec(document() | {"rollout": rollout, "endpoint": endpoint})
+
+    assert says in caught.value.allowed
+
+
+@pytest.mark.parametrize(("rollout", "endpoint"), POSSIBLE)
+def test_what_only_looks_impossible_is_taken(rollout: dict[str, Any], endpoint: dict[str, Any]) -> None:
+    taken = check_spec(document() | {"rollout": rollout, "endpoint": endpoint}).rollout
+
+    assert all(spec_json(taken)[name] == value for name, value in rollout.items() if name != "health")
+
+
+@pytest.mark.parametrize("name", ["waits", "wait_seconds", "shadow_seconds"])
+@pytest.mark.parametrize("seconds", [59, 60 * DAY + 1, 1.5, "long"])
+def test_a_wait_is_whole_seconds_from_a_minute_to_what_sagemaker_or_the_workflow_bears(name: str, seconds: Any) -> None:
+    with pytest.raises(BadInputError, match=rf"^rollout\.{name}"):
+        check_spec(document() | {"rollout": {name: [seconds] * 5 if name == "waits" else seconds}})
+
+
+def test_ro_05_ro_08_the_long_strategies_have_numbers_of_their_own_and_what_is_given_wins() -> None:
+    ab, stages = (check_spec(changed("rollout.strategy", name)).rollout for name in ("ab", "multi_stage"))
+
+    assert (ab.ladder, ab.waits, ab.deadline_seconds) == ((10, 50, 100), (), 14 * DAY)
+    assert stages.ladder == (5, 10, 25, 50, 75, 100)
+    assert [wait / DAY for wait in stages.waits] == [2, 2, 2, 1, 1, 7]
+    assert (stages.shadow_seconds, stages.watch_hours) == (14 * DAY, 720)
+    given = check_spec(document() | {"rollout": {"strategy": "multi_stage", "ladder": [50, 100], "watch_hours": 1}})
+    assert (given.rollout.ladder, given.rollout.waits, given.rollout.watch_hours) == ((50, 100), (), 1)
+
+
 def test_a_missing_field_is_named_and_the_others_are_counted() -> None:
     with pytest.raises(BadInputError, match=r"^data: '\(missing\)' is not allowed; .* \(and 1 more wrong fields\)$"):
         check_spec({"model": "churn"})

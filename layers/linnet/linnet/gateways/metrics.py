@@ -16,6 +16,8 @@ from linnet.settings import settings
 
 WINDOW_SECONDS = 300
 _HOUR = 60
+_OLDEST = timedelta(days=15) - timedelta(minutes=5)
+"""CloudWatch keeps minutes for 15 days; asked for older ones by the minute it returns nothing at all (API reference, MetricStat)."""
 Fleet = tuple[str, str]
 """A variant and the endpoint config that it serves under."""
 _NAMES = 100
@@ -37,7 +39,7 @@ def evidence(endpoint: str, fleet: Fleet, since: datetime, at: datetime) -> Evid
     unknown (F15).
     """
     # The running minute counts too: a broken fleet is not given another one.
-    start, end = _next_minute(since), _next_minute(at)
+    start, end = _next_minute(max(since, at - _OLDEST)), _next_minute(at)
     if start >= end:
         return Evidence()
     try:
@@ -62,9 +64,10 @@ def minutes(
     """Return what both fleets did minute by minute: `errors` (no 2XX answer) and, slower than `slow_ms`, `latency`.
 
     Whole minutes only, and not the last one: a datapoint of one fleet may come later than the other's (F18). All minutes
-    since `since` are read at every look, so that what comes late counts in its place. A fleet is (variant, config).
+    since `since` that CloudWatch still has are read at every look, so that what comes late counts in its place. A fleet is
+    (variant, config).
     """
-    start, end = _next_minute(since), at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    start, end = _next_minute(max(since, at - _OLDEST)), at.replace(second=0, microsecond=0) - timedelta(minutes=1)
     if start >= end:
         return {}
     asked = {
