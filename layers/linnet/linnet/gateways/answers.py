@@ -22,7 +22,7 @@ _MOST_FILES = 400
 """In one look."""
 _MOST_OPEN = 500
 """Mirrored answers whose other half has not come are remembered up to this."""
-_LARGEST = 8 * 1024 * 1024
+_LARGEST = 32 * 1024 * 1024
 _READERS = 8
 
 Fleet = tuple[str, str]
@@ -132,17 +132,20 @@ def _answered(fleet: Fleet, endpoint: str, after: str, since: datetime | None = 
     window = None if since is None else (since, since + timedelta(days=3650))
     seen = 0
     with ThreadPoolExecutor(_READERS) as readers:
-        for key, content in readers.map(lambda key: (key, s3.read(f"s3://{bucket}/{key}", limit=_LARGEST)), found):
-            for line in content.splitlines():
-                try:
-                    asked = read_line(line, (), window)
-                except BAD:
-                    continue
-                if asked and not asked.identity.startswith(PROBE):
-                    seen += 1
-                    yield key, asked
-            if seen >= MOST_ANSWERS:
-                return
+        for start in range(0, len(found), _READERS):  # a few files at a time: a busy endpoint's are megabytes each
+            keys = found[start : start + _READERS]
+            contents = readers.map(lambda key: s3.read(f"s3://{bucket}/{key}", limit=_LARGEST), keys)
+            for key, content in zip(keys, contents, strict=True):
+                for line in content.splitlines():
+                    try:
+                        asked = read_line(line, (), window)
+                    except BAD:
+                        continue
+                    if asked and not asked.identity.startswith(PROBE):
+                        seen += 1
+                        yield key, asked
+                if seen >= MOST_ANSWERS:
+                    return
 
 
 def _after(folder: str, after: str, hour: str) -> list[str]:

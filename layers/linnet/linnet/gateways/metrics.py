@@ -17,7 +17,7 @@ from linnet.settings import settings
 WINDOW_SECONDS = 300
 _HOUR = 60
 _OLDEST = timedelta(days=15) - timedelta(minutes=5)
-"""CloudWatch keeps minutes for 15 days; asked for older ones by the minute it returns nothing at all (API reference, MetricStat)."""
+"""CloudWatch keeps minutes for 15 days; asked for older ones it returns nothing at all (API reference, MetricStat)."""
 Fleet = tuple[str, str]
 """A variant and the endpoint config that it serves under."""
 _NAMES = 100
