@@ -236,10 +236,23 @@ def test_the_alarms_need_sustained_drift_and_take_silence_for_unknown_al_01_tg_0
 
 def test_a_monitor_that_is_turned_off_loses_its_alarms(world: World, spec: dict[str, Any]) -> None:
     onboard(world, spec)
-    spec["monitors"]["data_quality"]["enabled"] = False
+    spec["monitors"] = {"data_quality": {"enabled": False}, "alarms": {"accuracy_below": None}}
     onboard(world, spec)
 
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
+
+
+def test_al_02_al_05_a_spec_changes_the_alarms_of_what_serves(world: World, spec: dict[str, Any]) -> None:
+    first = onboard(world, spec)
+    ledger.put_once("model/flights", "champion", {"version": 1, "variant": "blue", "config": "linnet-flights-v1-f1"})
+    spec["monitors"]["alarms"] = {"latency_above_ms": 100, "errors_above": None, "requests_below": 100}
+    second = onboard(world, spec)
+
+    found = {a["AlarmName"]: a for a in world.cloudwatch.describe_alarms()["MetricAlarms"]}
+    before = {"linnet-flights-drift", "linnet-flights-drift-notice", "linnet-flights-quality"}
+    assert set(first["alarms"]) == before  # nothing serves yet
+    assert set(second["alarms"]) == set(found) == before | {"linnet-flights-slow", "linnet-flights-silent"}
+    assert (found["linnet-flights-slow"]["Threshold"], found["linnet-flights-silent"]["Threshold"]) == (100_000, 100)
 
 
 def test_an_address_hears_of_exactly_the_models_that_name_it(world: World, spec: dict[str, Any]) -> None:
@@ -369,7 +382,7 @@ def test_a_person_is_asked_once_with_all_that_would_go_and_the_token_stays_secre
     again = handler("ask_offboarding")(given | {"token": "the second token"}, CONTEXT)
 
     assert plan["things"] == {
-        "endpoint": 1, "endpoint config": 2, "model": 2, "alarm": 2, "experiment": 1, "model package group": 1,
+        "endpoint": 1, "endpoint config": 2, "model": 2, "alarm": 6, "experiment": 1, "model package group": 1,
     }  # fmt: skip
     assert plan["why"] == "version 2 serves"
     assert first == again == {"decision_id": first["decision_id"], "state": "OPEN"}

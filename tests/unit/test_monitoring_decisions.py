@@ -141,7 +141,7 @@ def test_alarm_names_belong_to_their_model() -> None:
 def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
     quality = {"window_minutes": 5, "retrain_windows": 2, "retrain_above": 0.4, "notify_above": 0.2}
     spec = check_spec(flights.spec() | {"monitors": {"data_quality": quality}})
-    retrain, notice = onboarding.alarms("linnet", spec, "topic")
+    retrain, notice, _ = onboarding.alarms("linnet", spec, "topic")
 
     assert (retrain["Period"], retrain["EvaluationPeriods"], retrain["DatapointsToAlarm"]) == (300, 2, 2)
     assert (retrain["Threshold"], notice["Threshold"]) == (0.4, 0.2)

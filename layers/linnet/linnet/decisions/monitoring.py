@@ -13,6 +13,7 @@ from linnet.errors import BadInputError
 NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
 DRIFT = "feature_baseline_drift_"
 WORST = "feature_baseline_drift_max"
+QUALITY_NAMESPACE = "aws/sagemaker/Endpoints/model-metrics"
 SILENT = "windows_without_data"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
@@ -66,16 +67,16 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def schedule_name(stack: str, model: str) -> str:
-    """Return the value of the dimension MonitoringSchedule of a model's data-quality metrics."""
-    return f"{base(stack, model)}-data-quality"
+def schedule_name(stack: str, model: str, monitor: str = "data-quality") -> str:
+    """Return the value of the dimension MonitoringSchedule of the metrics of a model's monitor."""
+    return f"{base(stack, model)}-{monitor}"
 
 
-def dimensions(stack: str, model: str) -> list[dict[str, str]]:
-    """Return the dimensions of a model's data-quality metrics, as Model Monitor's own have them."""
+def dimensions(stack: str, model: str, monitor: str = "data-quality") -> list[dict[str, str]]:
+    """Return the dimensions of the metrics of a model's monitor, as Model Monitor's own have them."""
     return [
         {"Name": "Endpoint", "Value": base(stack, model)},
-        {"Name": "MonitoringSchedule", "Value": schedule_name(stack, model)},
+        {"Name": "MonitoringSchedule", "Value": schedule_name(stack, model, monitor)},
     ]
 
 

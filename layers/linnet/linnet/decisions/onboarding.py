@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from linnet.decisions import monitoring
@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # it builds models at import, which whoever only needs names 
 
 PREFIX, SUFFIX = "specs/", ".yaml"
 _PROJECT = "linnet"
+_SERVING = ("slow", "failing", "silent")
+"""Not `latency` and `errors`, in which the alarms of a release end: a model may be named as another's release."""
 
 
 def model_of_key(key: str) -> str | None:
@@ -54,22 +56,44 @@ def tags(environment: str, spec: Spec) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in found.items() if value]
 
 
-def alarm_names(stack: str, model: str) -> tuple[str, str]:
-    """Return the names of the alarm that starts a run and of the one that only tells."""
-    return f"{base(stack, model)}-drift", f"{base(stack, model)}-drift-notice"
+def alarm_names(stack: str, model: str) -> tuple[str, ...]:
+    """Return the names of all alarms that a model may have; no release's own alarm is called so."""
+    purposes = ("drift", "drift-notice", "quality", *_SERVING)
+    return tuple(f"{base(stack, model)}-{purpose}" for purpose in purposes)
+
+
+def serving_names(stack: str, model: str) -> tuple[str, ...]:
+    """Return the names of those alarms of a model that watch the variant that serves."""
+    return tuple(f"{base(stack, model)}-{purpose}" for purpose in _SERVING)
 
 
 def alarms(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
-    """Return the requests that create the model's alarms, or nothing when its monitor is off (AL-01, TG-07).
+    """Return the requests that create the alarms on what the model's monitors find, but for those that are off.
 
     Missing data is ignored: a silent window is unknown, so it neither raises nor clears an alarm (I7). `missing` would
     raise the alarm on a single breaching window after silence, although three are asked for (CloudWatch User Guide,
     "Configuring how CloudWatch alarms treat missing data": premature alarm state).
     """
-    quality = spec.monitors.data_quality
-    if not quality.enabled or not spec.endpoint.capture_percent:
-        return []
-    retrain, notice = alarm_names(stack, spec.model)
+    drift = _drift(stack, spec, topic) if spec.monitors.data_quality.enabled and spec.endpoint.capture_percent else []
+    floor = spec.monitors.alarms.accuracy_below
+    if floor is None:
+        return drift
+    return [
+        *drift,
+        _told(topic, "ignore", 21_600, 2) | {
+            "AlarmName": f"{base(stack, spec.model)}-quality",
+            "AlarmDescription": f"{spec.model}: accuracy below {floor} on average in two times six hours. Starts a run "
+            "where the spec lets it.",
+            "Namespace": monitoring.QUALITY_NAMESPACE, "MetricName": "accuracy", "Statistic": "Average",
+            "Dimensions": monitoring.dimensions(stack, spec.model, "model-quality"),
+            "Threshold": floor, "ComparisonOperator": "LessThanThreshold",
+        },
+    ]  # fmt: skip
+
+
+def _drift(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
+    """The alarm that starts a run and the one that only tells (AL-01, TG-07)."""
+    quality, name = spec.monitors.data_quality, f"{base(stack, spec.model)}-drift"
     common = {
         "Namespace": monitoring.NAMESPACE,
         "MetricName": monitoring.WORST,
@@ -82,7 +106,7 @@ def alarms(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
     windows = f"windows of {quality.window_minutes} minutes"
     return [
         common | {
-            "AlarmName": retrain,
+            "AlarmName": name,
             "AlarmDescription": f"{spec.model}: drift above {quality.retrain_above} in {quality.retrain_windows} "
             f"{windows} in a row. Starts a run where the spec lets it.",
             "Threshold": quality.retrain_above,
@@ -90,7 +114,7 @@ def alarms(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
             "DatapointsToAlarm": quality.retrain_windows,
         },
         common | {
-            "AlarmName": notice,
+            "AlarmName": f"{name}-notice",
             "AlarmDescription": f"{spec.model}: drift above {quality.notify_above} in one of the {windows}.",
             "Threshold": quality.notify_above,
             "EvaluationPeriods": 1,
@@ -98,6 +122,43 @@ def alarms(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
             "AlarmActions": [topic],
         },
     ]  # fmt: skip
+
+
+def serving_alarms(stack: str, model: str, limits: Mapping[str, Any], variant: str, topic: str) -> list[dict[str, Any]]:
+    """Return the requests that create the alarms on the variant that serves, by `limits`, the spec's monitors.alarms.
+
+    Nobody calls: latency and errors are unknown, so they neither raise nor clear their alarms; the traffic alarm is there
+    to say so (AL-02, AL-03, AL-05). SageMaker counts latency in microseconds (T-03).
+    """
+    slow, failing, silent = serving_names(stack, model)
+    watched = [{"Name": "EndpointName", "Value": base(stack, model)}, {"Name": "VariantName", "Value": variant}]
+    latency, errors, requests = (limits[name] for name in ("latency_above_ms", "errors_above", "requests_below"))
+    common = {"Namespace": "AWS/SageMaker", "Dimensions": watched}
+    found = [
+        (latency, _told(topic, "ignore", 300, 2) | {
+            "AlarmName": slow, "MetricName": "ModelLatency", "Statistic": "Average",
+            "AlarmDescription": f"{model}: slower than {latency} ms on average in two times five minutes.",
+            "Threshold": 1000.0 * (latency or 0), "ComparisonOperator": "GreaterThanThreshold",
+        }),
+        (errors, _told(topic, "ignore", 60, 1) | {
+            "AlarmName": failing, "MetricName": "Invocation5XXErrors", "Statistic": "Sum",
+            "AlarmDescription": f"{model}: more than {errors} server errors in a minute.",
+            "Threshold": float(errors or 0), "ComparisonOperator": "GreaterThanThreshold",
+        }),
+        (requests, _told(topic, "breaching", 300, 3) | {
+            "AlarmName": silent, "MetricName": "Invocations", "Statistic": "Sum",
+            "AlarmDescription": f"{model}: fewer than {requests} requests in each of three times five minutes.",
+            "Threshold": float(requests or 0), "ComparisonOperator": "LessThanThreshold",
+        }),
+    ]  # fmt: skip
+    return [common | alarm for limit, alarm in found if limit is not None]
+
+
+def _told(topic: str, missing: str, period: int, periods: int) -> dict[str, Any]:
+    return {
+        "Period": period, "EvaluationPeriods": periods, "DatapointsToAlarm": periods, "TreatMissingData": missing,
+        "AlarmActions": [topic],
+    }  # fmt: skip
 
 
 def filter_policy(models: Iterable[str]) -> str:

@@ -197,10 +197,24 @@ class DataQuality(Part):
         return self
 
 
+class Alarms(Part):
+    """Alarms on what serves, each off as null; people hear of them, no release is taken back by them."""
+
+    latency_above_ms: Annotated[float, Field(gt=0)] | None = 500.0
+    """On average in two times five minutes (AL-02)."""
+    errors_above: Annotated[int, Field(ge=0)] | None = 10
+    """Server errors in a minute (AL-03)."""
+    requests_below: Annotated[int, Field(ge=1)] | None = None
+    """In each of three times five minutes (AL-05: 100); silence rings too, so only for a model that is always called."""
+    accuracy_below: Fraction | None = 0.85
+    """On average in two times six hours (AL-04), of the metric that Model Monitor writes; starts a run too (quality)."""
+
+
 class Monitors(Part):
     """What watches the model in production."""
 
     data_quality: DataQuality = DataQuality()
+    alarms: Alarms = Alarms()
 
 
 class Notifications(Part):

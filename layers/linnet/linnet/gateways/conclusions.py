@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from linnet.decisions import names, rollout
 from linnet.errors import BadInputError, ConflictError
-from linnet.gateways import leases, ledger, metrics, notifications, releases, sagemaker, scaling
+from linnet.gateways import alarms, leases, ledger, metrics, notifications, releases, sagemaker, scaling
 from linnet.settings import settings
 
 Outcome = Literal["promoted", "rolled back", "held"]
@@ -46,6 +46,8 @@ def conclude(
             _restore(row, live, at)
         if live and outcome != "held":
             scaling.join(endpoint, live["weights"])
+        if outcome != "held":
+            alarms.follow(model, releases.tags(row))
         _record(row, outcome, why, at, live)
     elif row["state"] != outcome:
         raise ConflictError(f"release {fence} of {model} has ended as {row['state']}, not {outcome}")

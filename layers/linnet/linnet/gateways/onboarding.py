@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, onboarding
 from linnet.errors import BadInputError, ConflictError, NotFoundError
-from linnet.gateways import ledger, notifications, registry, s3, subscriptions
+from linnet.gateways import alarms, ledger, notifications, registry, s3, subscriptions
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -155,16 +155,17 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
     spec, stack = found.spec, settings().stack
     before = ledger.read(f"model/{spec.model}", "spec") or {}
     group, experiment = _package_group(stack, spec), _experiment(stack, spec)
-    alarms = _alarms(stack, spec)
+    found_alarms = _alarms(stack, spec)
     row = {
         "model": spec.model, "spec": found.document, "digest": found.digest, "version_id": found.version,
-        "modified": found.modified, "at": at, "group": group, "alarms": alarms,
+        "modified": found.modified, "at": at, "group": group, "alarms": found_alarms,
         "experiment": experiment,
     }  # fmt: skip
     condition = "attribute_not_exists(pk) OR #modified <= :modified"
     if not ledger.change(f"model/{spec.model}", "spec", put=row, only_if=condition, given={"modified": found.modified}):
         raise ConflictError(f"a later spec of {spec.model} was onboarded than version {found.version}")
     index = {"model": spec.model, "spec_digest": found.digest}
+    found_alarms = found_alarms + alarms.follow(spec.model, onboarding.tags(settings().environment, spec))
     ledger.change("models", spec.model, put=index, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
     subscriptions.renew({*spec.notifications.emails, *subscriptions.emails(before)})
     entry = {"digest": found.digest, "version_id": found.version, "correlation_id": correlation_id}
@@ -183,7 +184,7 @@ def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: s
     ledger.append(f"model/{spec.model}", "onboarding", at, entry, key=key_of_entry)
     was = (before.get("spec") or {}).get("endpoint")
     renewed = registry.renew(spec.model, asked=was != found.document["endpoint"])
-    return {"model": spec.model, "group": group, "experiment": experiment, "alarms": alarms, "renewed": renewed}
+    return {"model": spec.model, "group": group, "experiment": experiment, "alarms": found_alarms, "renewed": renewed}
 
 
 def _package_group(stack: str, spec: Spec) -> str:
@@ -238,10 +239,8 @@ def _adopt(kind: str, name: str, arn: str, model: str, tags: list[dict[str, str]
 
 def _alarms(stack: str, spec: Spec) -> list[str]:
     wanted = onboarding.alarms(stack, spec, settings().topic)
-    cloudwatch, tags = client("cloudwatch"), onboarding.tags(settings().environment, spec)
-    for request in wanted:
-        cloudwatch.put_metric_alarm(**request, Tags=tags)
-    gone = set(onboarding.alarm_names(stack, spec.model)) - {request["AlarmName"] for request in wanted}
-    if gone:
-        cloudwatch.delete_alarms(AlarmNames=sorted(gone))
+    names_of_monitors = set(onboarding.alarm_names(stack, spec.model)) - set(
+        onboarding.serving_names(stack, spec.model)
+    )
+    alarms.renew(sorted(names_of_monitors), wanted, onboarding.tags(settings().environment, spec))
     return [request["AlarmName"] for request in wanted]
