@@ -34,7 +34,7 @@ from botocore.exceptions import ClientError
 
 from bench.world import World
 from linnet.decisions.sequential import Minute, growth
-from linnet.events.spec import Rollout
+from linnet.events.spec_rollout import Rollout
 from linnet.gateways import metrics
 from linnet.monitoring.holdout import spread
 
@@ -44,11 +44,10 @@ COLUMNS, ROWS = 9, 10
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 ROLE = "arn:aws:iam::000000000000:role/bench"
 FEW_CALLERS = {"canary_percent": 50, "health": {"min_requests": 5}}
-GOAL_TRANSITIONS, GOAL_SECONDS = 12, 3.0
-WATCHES_AN_HOUR = 12
+GOAL_TRANSITIONS, GOAL_SECONDS = 6, 3.0
 PRICES = {
     "transition": 0.025 / 1_000, "gb_second": 0.0000166667, "invocation": 0.20 / 1e6, "metric": 0.01 / 1_000,
-    "put_metric": 0.01 / 1_000, "s3_get": 0.0004 / 1_000, "s3_list_or_put": 0.005 / 1_000,
+    "put_metric": 0.01 / 1_000, "s3_get": 0.0004 / 1_000, "s3_list": 0.005 / 1_000,
     "read_unit": 0.125 / 1e6, "write_unit": 0.625 / 1e6, "alarm_month": 0.10, "custom_metric_month": 0.30,
     "high_resolution_alarm_month": 0.30,
 }  # fmt: skip
@@ -57,7 +56,7 @@ _MONTH = 730.0
 """Hours of which AWS's price examples make a month."""
 _READS = ("GetItem", "Query")
 _WRITES = ("PutItem", "UpdateItem", "DeleteItem")
-_LOOKED = ("GetObject", "ListObjectsV2", "ListObjects", "PutObject", "GetMetricData", "PutMetricData", *_READS, *_WRITES)
+_LOOKED = ("GetObject", "ListObjectsV2", "ListObjects", "GetMetricData", "PutMetricData", *_READS, *_WRITES)
 _WATCHED = ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities")
 
 
@@ -83,14 +82,15 @@ class Released(World):
     """The stack, and what callers, the registry and a person do with one model."""
 
     versions = 0
+    trail: Any
+    approved_at: datetime
+    """When the last version was approved."""
 
     def begin(self) -> None:
         """Let the emulator record calls as CloudTrail does."""
         given = json.dumps({"cloudtrail._recording_enabled": "true"}).encode()
         urllib.request.urlopen(urllib.request.Request(f"{self.stack.endpoint}/_ministack/config", given)).read()  # noqa: S310
         self.trail = self.stack.client("cloudtrail")
-
-    trail: Any
 
     def approve(self, columns: int = COLUMNS) -> dict[str, Any]:
         """Register a version as its run would have left it, approve it, and return the end of its release."""
@@ -116,6 +116,7 @@ class Released(World):
             "package_arn": {"S": package}, "run": {"S": run}, "baseline": {"S": ""},
             "evaluation_uri": {"S": f"s3://{bucket}/results/{MODEL}/{run}/evaluation.json"},
         })  # fmt: skip
+        self.approved_at = self.stack.clock.now()
         self.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
         return self.execution("release", known, 150)
 
@@ -126,7 +127,7 @@ class Released(World):
         bodies = itertools.cycle("\n".join(_lines(seed, ROWS)) for seed in range(100, 160))
 
         def call() -> None:
-            while not halt.wait(1 / 60):
+            while not halt.wait(1 / 30):
                 try:
                     self.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Body=next(bodies))[
                         "Body"
@@ -177,7 +178,7 @@ class Released(World):
             until = {"EndTime": min(fresh.values()) + timedelta(seconds=1)}  # whole seconds are sent
 
     def billed(self, began: datetime, model: str) -> dict[str, dict[str, float]]:
-        """Return invocations, milliseconds (as AWS bills: whole ones, the start of a sandbox included) and memory by function."""
+        """Return invocations, billed milliseconds (whole ones, a sandbox's start included) and memory by function."""
         group, start = "/linnet/linnet", int(began.timestamp() * 1000)
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start)
         named: dict[str, str] = {}
@@ -207,8 +208,10 @@ def _transitions(history: Sequence[tuple[datetime, str, str]]) -> int:
     return entered + max(0, kinds["TaskScheduled"] - kinds["TaskStateEntered"])
 
 
-def _between(histories: Sequence[Sequence[tuple[datetime, str, str]]], begin: datetime, end: datetime) -> dict[str, Any]:
-    """Return the states entered from a decision to a call, and the real seconds between without Wait states."""
+def _between(
+    histories: Sequence[Sequence[tuple[datetime, str, str]]], begin: datetime, end: datetime
+) -> dict[str, Any]:
+    """Return the states entered from a decision to a call, the real seconds without Wait states, and what those waited."""
     states, waited = [], 0.0
     for history in histories:
         for when, kind, name in history:
@@ -217,18 +220,22 @@ def _between(histories: Sequence[Sequence[tuple[datetime, str, str]]], begin: da
             if begin < when <= end and kind in ("WaitStateEntered", "WaitStateExited"):
                 waited += when.timestamp() * (1 if kind == "WaitStateExited" else -1)
     states.sort()
-    seconds = ((end - begin).total_seconds() - waited) / RATE
-    return {"transitions": len(states), "seconds": round(seconds, 3), "states": [name for _, name in states]}
+    return {
+        "transitions": len(states), "seconds": round(((end - begin).total_seconds() - waited) / RATE, 3),
+        "waited_seconds": round(waited), "states": [name for _, name in states],
+    }  # fmt: skip
 
 
 def _looks(histories: dict[str, list[list[tuple[datetime, str, str]]]]) -> int:
-    return sum(name == "Judge the release" and kind == "TaskStateEntered" for h in histories["watch"] for _, kind, name in h)
+    return sum(
+        name == "Judge the release" and kind == "TaskStateEntered" for h in histories["watch"] for _, kind, name in h
+    )
 
 
 def _whole(world: Released, *, guarded: bool) -> dict[str, Any]:
     """Release a good version; return what it took: transitions by machine, looks, Lambda, calls, and the price of it."""
-    began = world.stack.clock.now()
     ended = world.approve()
+    began = world.approved_at
     if ended["status"] != "SUCCEEDED":
         raise RuntimeError(f"the release ended as {ended['status']}: {ended.get('cause')} after {ended['states']}")
     seen = world.of(began)
@@ -255,7 +262,7 @@ def price(found: dict[str, Any], hours: float, *, guarded: bool) -> dict[str, fl
         + math.ceil(hours) / _MONTH * guarded * (2 * PRICES["alarm_month"] + PRICES["high_resolution_alarm_month"]
                                                  + PRICES["custom_metric_month"]),
         "s3": calls["GetObject"] * PRICES["s3_get"]
-        + (calls["ListObjectsV2"] + calls["ListObjects"] + calls["PutObject"]) * PRICES["s3_list_or_put"],
+        + (calls["ListObjectsV2"] + calls["ListObjects"]) * PRICES["s3_list"],
         "ledger": sum(calls[n] for n in _READS) * PRICES["read_unit"] + sum(calls[n] for n in _WRITES) * PRICES["write_unit"],
     }  # fmt: skip
     return {name: round(dollars, 6) for name, dollars in (parts | {"all": sum(parts.values())}).items()}
@@ -336,14 +343,19 @@ def _peer(world: Released) -> dict[str, Any]:
     world.sagemaker.create_model(
         ModelName=PEER, ExecutionRoleArn=ROLE, PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/{key}"}
     )
-    variant = {"VariantName": "AllTraffic", "ModelName": PEER, "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2}
-    for number in range(ROUNDS + 2):
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": PEER,
+        "InstanceType": "ml.m5.xlarge",
+        "InitialInstanceCount": 2,
+    }
+    for number in range(ROUNDS + 3):
         world.sagemaker.create_endpoint_config(EndpointConfigName=f"{PEER}-{number}", ProductionVariants=[variant])
     world.sagemaker.create_endpoint(EndpointName=PEER, EndpointConfigName=f"{PEER}-0")
     in_service = lambda: world.sagemaker.describe_endpoint(EndpointName=PEER)["EndpointStatus"] == "InService"  # noqa: E731
     world.wait("the peer's endpoint", in_service)
     machine, backs, whole = _peer_machine(world), [], {}
-    for number in range(1, ROUNDS + 2):
+    for number in range(1, ROUNDS + 3):
         given = {"endpoint": PEER, "config": f"{PEER}-{number}", "bad": number > 1}
         arn = world.stepfunctions.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
         began = world.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
@@ -354,29 +366,34 @@ def _peer(world: Released) -> dict[str, Any]:
             continue
         decided = next(w for w, kind, name in history if kind == "TaskStateExited" and name == "Check")
         call = next(when for when in world.calls("UpdateEndpoint", began) if when > decided)
-        backs.append(_between([history], decided, call))
+        if number > 2:  # the functions have been started once
+            backs.append(_between([history], decided, call))
         world.wait("the peer's endpoint", in_service)
     return {"whole": whole, "way_back": backs}
 
 
-def _peer_ms(world: Released) -> dict[str, float]:
+def _peer_ms(world: Released) -> dict[str, int]:
     found = {}
     for name in ("deploy", "check"):
-        events = world.logs.filter_log_events(logGroupName=f"/aws/lambda/{PEER}-{name}", filterPattern="REPORT")["events"]
+        events = world.logs.filter_log_events(logGroupName=f"/aws/lambda/{PEER}-{name}", filterPattern="REPORT")[
+            "events"
+        ]
         found[name] = math.ceil(float(events[-1]["message"].split("\tDuration: ")[1].split(" ms")[0]) / RATE)
     return found
 
 
 def _bad(world: Released) -> dict[str, dict[str, Any]]:
     """Release a model that was trained on other columns; return its way from the look that decides to each call."""
-    began = world.stack.clock.now()
     ended = world.approve(columns=3)
+    began = world.approved_at
     if ended.get("error") != "DeploymentFailed":
         raise RuntimeError(f"a bad release ended as {ended['status']}: {ended.get('cause')} after {ended['states']}")
     seen = world.of(began)
     every = [h for histories in seen.values() for h in histories]
     # The look that decided is the last one before `release` gives the traffic back.
-    back = next(w for w, kind, name in seen["release"][0] if name == "Give the traffic back" and kind.endswith("Entered"))
+    back = next(
+        w for w, kind, name in seen["release"][0] if name == "Give the traffic back" and kind.endswith("Entered")
+    )
     decided = max(
         w for h in seen["watch"] for w, kind, name in h
         if name == "Judge the release" and kind == "TaskStateExited" and w <= back
@@ -412,9 +429,12 @@ def multi_stage(stepped: dict[str, Any]) -> dict[str, Any]:
     looks = sum(stages) // 60
     draw = np.random.default_rng(5)
     minutes = [Minute(60, int(n), 540, int(o)) for n, o in draw.binomial((60, 540), 0.005, (2_000, 2))]
-    began = time.perf_counter()
-    growth(minutes)
-    each = 2 * 1000 * (time.perf_counter() - began) / len(minutes)
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        growth(minutes)
+        took.append(time.perf_counter() - began)
+    each = 2 * 1000 * min(took) / len(minutes)
     weighed = sum(each * (seconds / 60) ** 2 / 2 for seconds in stages) / looks
     judge = stepped["lambda"]["JudgeRelease"]
     scale, others = looks / stepped["looks"], {n: r for n, r in stepped["lambda"].items() if n != "JudgeRelease"}
@@ -452,21 +472,27 @@ def run() -> dict[str, Any]:
         told[name] = {
             "transitions": max(f["transitions"] for f in found),
             "median_seconds": round(statistics.median(f["seconds"] for f in found), 3),
+            "waited_seconds": max(f["waited_seconds"] for f in found),
         }
-        print(f"   {name.replace('_', ' ')}: {told[name]['transitions']} transitions, {told[name]['median_seconds']} s")
+        print(f"   {name.replace('_', ' ')}: {told[name]['transitions']} transitions, {told[name]['median_seconds']} s"
+              f" and {told[name]['waited_seconds']} s of waits")  # fmt: skip
     for name, found in (("canary", canary), ("stepped", stepped), ("multi_stage", weeks)):
         ms = sum(r["ms"] for r in found["lambda"].values())
         print(f"   {name}: {sum(found['transitions'].values())} transitions, {found['looks']} looks, "
               f"{ms:.0f} Lambda ms, ${found['price']['all']:.4f}")  # fmt: skip
-    print(f"   the seed's road: {peer['whole']['transitions']} transitions, {sum(peer['whole']['lambda_ms'].values())} ms")
-    worst = max(told[name]["transitions"] for name in ("bad_look_to_update", "started_by_hand_to_update"))
-    slowest = max(told[name]["median_seconds"] for name in ("bad_look_to_update", "started_by_hand_to_update"))
+    print(
+        f"   the seed's road: {peer['whole']['transitions']} transitions, {sum(peer['whole']['lambda_ms'].values())} ms"
+    )
+    first = [told[name] for name in ("bad_look_to_traffic_back", "started_by_hand_to_update")]
     return {
         "peer": "the seed's functions and states (requirements DP-01, RB-02, RB-03) on the same emulator",
         "seconds_are": f"real ones of this machine at rate {RATE}, without Wait states", "way_back": told, "raw": ways,
         "ratio_to_peer": round(told["bad_look_to_traffic_back"]["median_seconds"]
                                / told["peer_check_to_update"]["median_seconds"], 2),
         "releases": {"canary": canary, "stepped": stepped, "multi_stage": weeks, "peer": peer["whole"]}, "prices": PRICES,
-        "goal": f"at most {GOAL_TRANSITIONS} transitions and {GOAL_SECONDS} s to the UpdateEndpoint of a rollback",
-        "within_goal": worst <= GOAL_TRANSITIONS and slowest <= GOAL_SECONDS,
+        "goal": f"at most {GOAL_TRANSITIONS} transitions, {GOAL_SECONDS} s and no wait until the first call of a rollback",
+        "within_goal": all(
+            way["transitions"] <= GOAL_TRANSITIONS and way["median_seconds"] <= GOAL_SECONDS and not way["waited_seconds"]
+            for way in first
+        ),
     }  # fmt: skip

@@ -198,7 +198,9 @@ def test_a_spread_has_rising_edges_no_empty_bin_and_shares_that_add_up_to_1(scor
 
 
 @drawn(SCORES)
-def test_what_the_holdout_counts_and_what_a_release_counts_lie_on_the_same_side_of_every_edge(scores: list[float]) -> None:
+def test_what_the_holdout_counts_and_what_a_release_counts_lie_on_the_same_side_of_every_edge(
+    scores: list[float],
+) -> None:
     found = spread(np.array(scores))
 
     assert seen(scores, found["edges"]) == pytest.approx([share * len(scores) for share in found["shares"]])

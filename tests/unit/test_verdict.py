@@ -128,7 +128,9 @@ METRICS = st.sets(st.sampled_from(sorted(BUDGET)))
 def test_the_metrics_of_a_comparison_share_one_error_and_each_has_a_margin() -> None:
     assert set(GOOD) == set(BAD) == set(BUDGET) == set(MARGINS) == set(vars(Comparison()))
     assert math.fsum(BUDGET.values()) == pytest.approx(1.0)
-    assert math.fsum(math.exp(-test.line) for test in compare(Comparison(**GOOD), MARGINS, ALPHA)) == pytest.approx(ALPHA)
+    assert math.fsum(math.exp(-test.line) for test in compare(Comparison(**GOOD), MARGINS, ALPHA)) == pytest.approx(
+        ALPHA
+    )
 
 
 @given(METRICS, METRICS, st.floats(0.001, 0.2))
@@ -209,7 +211,9 @@ def test_the_verdict_names_what_was_worse_by_how_much_and_what_is_still_missing(
 @pytest.mark.parametrize("metric", ["errors", "latency", "quality", "cost"])
 def test_ro_05_better_is_shown_by_the_mirror_image_alone(metric: str) -> None:
     bad = Comparison(**{metric: BAD[metric]})
-    swapped = bad.cost[::-1] if bad.cost else [Minute(m.old, m.old_hits, m.new, m.new_hits) for m in getattr(bad, metric)]
+    swapped = (
+        bad.cost[::-1] if bad.cost else [Minute(m.old, m.old_hits, m.new, m.new_hits) for m in getattr(bad, metric)]
+    )
 
     assert better(Comparison(**{metric: swapped}), metric, ALPHA)
     assert not better(bad, metric, ALPHA)
