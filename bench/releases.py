@@ -3,7 +3,9 @@
 Real template, machines and handlers on the local stack, waits 60 times faster. Seconds are real ones of this machine:
 times of the histories and of the calls as the emulator received them, divided by the rate, without Wait states; what
 AWS's own network and queues take is not in them. Transitions are counted as AWS bills them: every state entered, and
-every retry. The peer is the seed's road (requirements DP-01, RB-02, RB-03): a Lambda that calls UpdateEndpoint, Wait 300,
+every retry. AWS gives a function of 512 MB less than a third of a processor, so its milliseconds are more than these.
+
+The peer is the seed's road (requirements DP-01, RB-02, RB-03): a Lambda that calls UpdateEndpoint, Wait 300,
 a health check, and a Lambda that calls UpdateEndpoint again.
 """
 
@@ -245,12 +247,16 @@ def _whole(world: Released, *, guarded: bool) -> dict[str, Any]:
         "hours": round(hours, 3), "transitions": transitions, "looks": _looks(seen),
         "lambda": world.billed(began, MODEL), "calls": {n: len(world.calls(n, began)) for n in _LOOKED},
     }  # fmt: skip
-    return found | {"price": price(found, hours, guarded=guarded)}
+    return found | {"price": price(found, hours, guarded=guarded, watched=Rollout().watch_hours)}
 
 
-def price(found: dict[str, Any], hours: float, *, guarded: bool) -> dict[str, float]:
-    """Return US dollars by AWS's list; logs, traces, the endpoint's instances and the watch window are not in it."""
-    run, calls = found["lambda"].values(), found["calls"]
+def price(found: dict[str, Any], hours: float, *, guarded: bool, watched: float) -> dict[str, float]:
+    """Return US dollars by AWS's list, part by part; logs, traces and the endpoint's instances are not in it.
+
+    `watched` is the window after the promotion in hours, in which a look each five minutes takes as long as a judge's.
+    """
+    run, calls, judge = found["lambda"].values(), found["calls"], found["lambda"]["JudgeRelease"]
+    look = judge["median_ms"] / 1000 * judge["memory_mb"] / 1024 * PRICES["gb_second"]
     parts = {
         "transitions": sum(found["transitions"].values()) * PRICES["transition"],
         "lambda": sum(
@@ -261,6 +267,7 @@ def price(found: dict[str, Any], hours: float, *, guarded: bool) -> dict[str, fl
         "metrics_and_alarms": calls["PutMetricData"] * PRICES["put_metric"]
         + math.ceil(hours) / _MONTH * guarded * (2 * PRICES["alarm_month"] + PRICES["high_resolution_alarm_month"]
                                                  + PRICES["custom_metric_month"]),
+        "watch_window": watched * 12 * (look + metrics_of_a_look() * PRICES["metric"]),
         "s3": calls["GetObject"] * PRICES["s3_get"]
         + (calls["ListObjectsV2"] + calls["ListObjects"]) * PRICES["s3_list"],
         "ledger": sum(calls[n] for n in _READS) * PRICES["read_unit"] + sum(calls[n] for n in _WRITES) * PRICES["write_unit"],
@@ -446,7 +453,7 @@ def multi_stage(stepped: dict[str, Any]) -> dict[str, Any]:
         "lambda": others | {"JudgeRelease": look}, "weighing_ms_a_look": round(weighed, 1),
         "calls": {name: round(count * scale) for name, count in stepped["calls"].items()},
     }  # fmt: skip
-    return found | {"price": price(found, sum(stages) / 3600, guarded=False)}
+    return found | {"price": price(found, sum(stages) / 3600, guarded=False, watched=rules.watch_hours)}
 
 
 def run() -> dict[str, Any]:
