@@ -19,7 +19,7 @@ import statistics
 import tarfile
 import tempfile
 import threading
-import time
+import timeit
 import urllib.request
 import zipfile
 from collections import Counter
@@ -188,7 +188,7 @@ class Released(World):
         for event in (e for page in pages for e in page["events"]):
             text, stream = event["message"], event["logStreamName"]
             if text.startswith("REPORT"):
-                took[stream] = float(text.split("\tDuration: ")[1].split(" ms")[0]) / RATE
+                took[stream] = _took(text)
             elif text.startswith("{") and '"called"' in text and json.loads(text).get("model") == model:
                 named[stream] = json.loads(text)["function"]
         found: dict[str, dict[str, Any]] = {}
@@ -201,6 +201,10 @@ class Released(World):
             row["memory_mb"] = self.functions.get_function_configuration(FunctionName=function)["MemorySize"]
             row["median_ms"] = round(statistics.median(row.pop("each")), 1)
         return {name.removeprefix("linnet-").split("Function")[0]: row for name, row in sorted(found.items())}
+
+
+def _took(report: str) -> float:
+    return float(report.split("\tDuration: ")[1].split(" ms", maxsplit=1)[0]) / RATE
 
 
 def _transitions(history: Sequence[tuple[datetime, str, str]]) -> int:
@@ -351,15 +355,15 @@ def _peer(world: Released) -> dict[str, Any]:
         ModelName=PEER, ExecutionRoleArn=ROLE, PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/{key}"}
     )
     variant = {
-        "VariantName": "AllTraffic",
-        "ModelName": PEER,
-        "InstanceType": "ml.m5.xlarge",
-        "InitialInstanceCount": 2,
-    }
+        "VariantName": "AllTraffic", "ModelName": PEER, "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2,
+    }  # fmt: skip
     for number in range(ROUNDS + 3):
         world.sagemaker.create_endpoint_config(EndpointConfigName=f"{PEER}-{number}", ProductionVariants=[variant])
     world.sagemaker.create_endpoint(EndpointName=PEER, EndpointConfigName=f"{PEER}-0")
-    in_service = lambda: world.sagemaker.describe_endpoint(EndpointName=PEER)["EndpointStatus"] == "InService"  # noqa: E731
+
+    def in_service() -> bool:
+        return bool(world.sagemaker.describe_endpoint(EndpointName=PEER)["EndpointStatus"] == "InService")
+
     world.wait("the peer's endpoint", in_service)
     machine, backs, whole = _peer_machine(world), [], {}
     for number in range(1, ROUNDS + 3):
@@ -380,13 +384,11 @@ def _peer(world: Released) -> dict[str, Any]:
 
 
 def _peer_ms(world: Released) -> dict[str, int]:
-    found = {}
-    for name in ("deploy", "check"):
-        events = world.logs.filter_log_events(logGroupName=f"/aws/lambda/{PEER}-{name}", filterPattern="REPORT")[
-            "events"
-        ]
-        found[name] = math.ceil(float(events[-1]["message"].split("\tDuration: ")[1].split(" ms")[0]) / RATE)
-    return found
+    def took(name: str) -> int:
+        found = world.logs.filter_log_events(logGroupName=f"/aws/lambda/{PEER}-{name}", filterPattern="REPORT")
+        return math.ceil(_took(found["events"][-1]["message"]))
+
+    return {name: took(name) for name in ("deploy", "check")}
 
 
 def _bad(world: Released) -> dict[str, dict[str, Any]]:
@@ -436,12 +438,7 @@ def multi_stage(stepped: dict[str, Any]) -> dict[str, Any]:
     looks = sum(stages) // 60
     draw = np.random.default_rng(5)
     minutes = [Minute(60, int(n), 540, int(o)) for n, o in draw.binomial((60, 540), 0.005, (2_000, 2))]
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        growth(minutes)
-        took.append(time.perf_counter() - began)
-    each = 2 * 1000 * min(took) / len(minutes)
+    each = 2 * 1000 * min(timeit.repeat(lambda: growth(minutes), number=1, repeat=3)) / len(minutes)
     weighed = sum(each * (seconds / 60) ** 2 / 2 for seconds in stages) / looks
     judge = stepped["lambda"]["JudgeRelease"]
     scale, others = looks / stepped["looks"], {n: r for n, r in stepped["lambda"].items() if n != "JudgeRelease"}
@@ -476,27 +473,23 @@ def run() -> dict[str, Any]:
     }  # fmt: skip
     told = {}
     for name, found in ways.items():
-        told[name] = {
-            "transitions": max(f["transitions"] for f in found),
-            "median_seconds": round(statistics.median(f["seconds"] for f in found), 3),
-            "waited_seconds": max(f["waited_seconds"] for f in found),
-        }
+        told[name] = {what: max(f[what] for f in found) for what in ("transitions", "waited_seconds")}
+        told[name]["median_seconds"] = round(statistics.median(f["seconds"] for f in found), 3)
         print(f"   {name.replace('_', ' ')}: {told[name]['transitions']} transitions, {told[name]['median_seconds']} s"
               f" and {told[name]['waited_seconds']} s of waits")  # fmt: skip
     for name, found in (("canary", canary), ("stepped", stepped), ("multi_stage", weeks)):
         ms = sum(r["ms"] for r in found["lambda"].values())
         print(f"   {name}: {sum(found['transitions'].values())} transitions, {found['looks']} looks, "
               f"{ms:.0f} Lambda ms, ${found['price']['all']:.4f}")  # fmt: skip
-    print(
-        f"   the seed's road: {peer['whole']['transitions']} transitions, {sum(peer['whole']['lambda_ms'].values())} ms"
-    )
+    whole = peer["whole"]
+    print(f"   the seed's road: {whole['transitions']} transitions, {sum(whole['lambda_ms'].values())} Lambda ms")
     first = [told[name] for name in ("bad_look_to_traffic_back", "started_by_hand_to_update")]
     return {
         "peer": "the seed's functions and states (requirements DP-01, RB-02, RB-03) on the same emulator",
         "seconds_are": f"real ones of this machine at rate {RATE}, without Wait states", "way_back": told, "raw": ways,
         "ratio_to_peer": round(told["bad_look_to_traffic_back"]["median_seconds"]
                                / told["peer_check_to_update"]["median_seconds"], 2),
-        "releases": {"canary": canary, "stepped": stepped, "multi_stage": weeks, "peer": peer["whole"]}, "prices": PRICES,
+        "releases": {"canary": canary, "stepped": stepped, "multi_stage": weeks, "peer": whole}, "prices": PRICES,
         "goal": f"at most {GOAL_TRANSITIONS} transitions, {GOAL_SECONDS} s and no wait until the first call of a rollback",
         "within_goal": all(
             way["transitions"] <= GOAL_TRANSITIONS and way["median_seconds"] <= GOAL_SECONDS and not way["waited_seconds"]
