@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from linnet.decisions.evaluation import read_metrics
+from linnet.decisions.sequential import shifted
 from linnet.errors import BadInputError
+from linnet.gateways import answers
 from linnet.monitoring.evaluate import best_threshold
-from linnet.monitoring.holdout import report
+from linnet.monitoring.holdout import report, spread
+from linnet.monitoring.records import Asked
 
 WANTED = {
     "metric": "auc", "threshold": 0.8, "margin": 0.0, "false_positive_cost": 50.0, "false_negative_cost": 500.0,
@@ -164,3 +171,57 @@ def test_one_class_in_the_newest_rows_has_no_difference_in_auc_and_none_is_inven
     assert found["difference"] is None
     assert "auc" not in found["metrics"]
     assert found["metrics"]["accuracy"] <= 1
+
+
+SCORES = st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=60)
+
+
+def seen(scores: list[float], edges: list[float]) -> list[int]:
+    """Return what a look counts of these answers, each captured as a text."""
+    asked = [Asked(str(n), datetime(2026, 11, 21, tzinfo=UTC), [[]], [repr(score)]) for n, score in enumerate(scores)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_answered", lambda *_: [("key", each) for each in asked])
+        counts: list[int] = answers.predictions(("green", "c"), "e", edges, {})["counts"]
+    return counts
+
+
+@drawn(SCORES)
+def test_a_spread_has_rising_edges_no_empty_bin_and_shares_that_add_up_to_1(scores: list[float]) -> None:
+    found = spread(np.array(scores))
+
+    assert len(found["shares"]) == len(found["edges"]) + 1 <= 10
+    assert found["edges"] == sorted(set(found["edges"]))
+    assert min(found["shares"]) > 0
+    assert math.fsum(found["shares"]) == pytest.approx(1.0)
+    assert json.loads(json.dumps(found)) == found
+    assert shifted([0] * len(found["shares"]), found["shares"], 0.2) == pytest.approx(0.0)  # takes them as they are
+
+
+@drawn(SCORES)
+def test_what_the_holdout_counts_and_what_a_release_counts_lie_on_the_same_side_of_every_edge(
+    scores: list[float],
+) -> None:
+    found = spread(np.array(scores))
+
+    assert seen(scores, found["edges"]) == pytest.approx([share * len(scores) for share in found["shares"]])
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5] * 100, [0.0] * 3])
+def test_scores_that_are_all_alike_are_one_bin(scores: list[float]) -> None:
+    assert spread(np.array(scores)) == {"edges": [], "shares": [1.0]}
+    assert seen(scores, []) == [len(scores)]
+
+
+def test_scores_without_ties_are_spread_over_tenths_and_a_trees_few_levels_over_as_many_bins() -> None:
+    even = spread(np.linspace(0.001, 1, 1000))
+    few = spread(np.array([0.1] * 70 + [0.2] * 20 + [0.9] * 10))
+
+    assert even["shares"] == pytest.approx([0.1] * 10, abs=0.002)
+    assert few == {"edges": [0.1, 0.2], "shares": [0.7, 0.2, 0.1]}
+
+
+def test_the_reports_predictions_are_the_candidates_on_the_newest_rows_alone() -> None:
+    rows = usual()
+
+    assert rows.report()["predictions"] == spread(rows.of("newest")[1])
+    assert rows.report()["predictions"] != spread(rows.of("newest", "champion")[1])

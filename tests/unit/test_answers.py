@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
-import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
@@ -117,7 +116,9 @@ def test_answers_are_counted_over_the_bins_and_each_once_however_often_one_looks
 
 
 def test_requests_of_several_rows_and_in_base64_count_row_by_row(bucket: Bucket) -> None:
-    bucket.capture(NEW, line("a", "0.1\n0.3\n0.6", rows=3), line("b", "0.1,0.9", rows=2), line("c", "0.8", how="BASE64"))
+    bucket.capture(
+        NEW, line("a", "0.1\n0.3\n0.6", rows=3), line("b", "0.1,0.9", rows=2), line("c", "0.8", how="BASE64")
+    )
 
     assert answers.predictions(NEW, ENDPOINT, EDGES, {})["counts"] == [2, 1, 1, 2]
 
@@ -129,7 +130,9 @@ def test_requests_of_several_rows_and_in_base64_count_row_by_row(bucket: Bucket)
         line("x", None), line("x", "late"), line("x", "nan"), line("x", "0.1", rows=2), line("x", "0.1\nwhat", rows=2),
     ],
 )  # fmt: skip
-def test_probes_and_what_is_no_answer_are_left_out_and_the_rest_of_the_file_counts(bucket: Bucket, left_out: str) -> None:
+def test_probes_and_what_is_no_answer_are_left_out_and_the_rest_of_the_file_counts(
+    bucket: Bucket, left_out: str
+) -> None:
     bucket.capture(NEW, line("a", "0.1"), left_out, line("b", "0.9"))
 
     assert answers.predictions(NEW, ENDPOINT, EDGES, {})["counts"] == [1, 0, 0, 1]
@@ -183,7 +186,9 @@ def test_mirrored_requests_are_compared_by_each_models_own_threshold(bucket: Buc
 
 
 @pytest.mark.parametrize("shadow_first", [True, False])
-def test_halves_of_a_request_that_come_in_different_looks_still_meet_and_once(bucket: Bucket, shadow_first: bool) -> None:
+def test_halves_of_a_request_that_come_in_different_looks_still_meet_and_once(
+    bucket: Bucket, shadow_first: bool
+) -> None:
     one, other = (NEW, OLD) if shadow_first else (OLD, NEW)
     bucket.capture(one, line("a", "0.1"), line("b", "0.9\n0.1", rows=2))
     early = answers.agreement(NEW, OLD, ENDPOINT, HALVES, {})
