@@ -15,7 +15,10 @@ from local.demo import ENDPOINT, GROUP, MODEL, RATE, ROOT, STACK, Callers, Expec
 from local.stack import Stack
 from models.flights import data as flights
 
-PARAMETERS = {"MonitorSchedule": "rate(5 minutes)", "ReconcileSchedule": "rate(15 minutes)"}
+# What ticks every few minutes ticks every few seconds here; on a busy machine more often than it can be answered.
+PARAMETERS = {
+    "MonitorSchedule": "rate(5 minutes)", "ReconcileSchedule": "rate(15 minutes)", "WatchSchedule": "rate(60 minutes)",
+}  # fmt: skip
 WATCH = {"data_quality": {"window_minutes": 5, "minimum_rows": 60, "retrain_windows": 1}}
 QUICK = {"cooldown_seconds": 0, "daily_limit": 20}
 FEW_CALLERS = flights.spec()["rollout"]

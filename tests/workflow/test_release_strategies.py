@@ -12,7 +12,7 @@ from tests.contract.onboarding_world import sample
 from tests.workflow.conftest import World
 from tests.workflow.test_release_ways import Registered
 
-FEW = {"min_requests": 10}
+FEW = {"min_requests": 4}
 ONCE: dict[str, Any] = {"strategy": "all_at_once", "health": FEW}
 
 
@@ -221,10 +221,9 @@ def test_cpt_16_a_rejected_live_version_goes_back_and_the_watch_window_takes_a_b
             ended = model.released()
             assert ended["status"] == "SUCCEEDED", ended["cause"]
     backs = world.known("rollback")
-    event = sample("watch_champions") | {"time": f"{world.stack.clock.now():%Y-%m-%dT%H:%M:%SZ}"}
 
     def watch() -> Any:
-        event["time"] = f"{world.stack.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+        event = sample("watch_champions") | {"time": f"{world.stack.clock.now():%Y-%m-%dT%H:%M:%SZ}"}
         got = world.functions.invoke(FunctionName=function(world, "WatchChampions"), Payload=json.dumps(event))
         assert "FunctionError" not in got, got["Payload"].read()
         return json.loads(got["Payload"].read())[model.model]
