@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from linnet.decisions import onboarding
+from linnet.decisions import onboarding, signals
+from linnet.errors import BadInputError
+from linnet.events.aws import AlarmEvent, parse
 from linnet.events.spec import check_spec, spec_json
-from linnet.gateways import alarms, ledger
+from linnet.events.spec_rollout import Rollout
+from linnet.gateways import alarms, ledger, releases
 from local import alarms as cloudwatch
 from models.flights import data as flights
 from tests.model.world import ENDPOINT, MODEL, Execution, World, broken, finished
 
 ALL_AT_ONCE = {"strategy": "all_at_once"}
 STEPPED = {"strategy": "stepped", "ladder": [50, 100]}
-MINUTE = 60.0
+ROOT = Path(__file__).parents[2]
+HISTORY = 25_000
+"""Events of a Standard execution (AWS Step Functions service quotas)."""
+EVENTS = {"Task": 5, "Choice": 2, "Wait": 2}
+"""Events of a state: entered and exited; of a task also scheduled, started and succeeded."""
 
 
 @pytest.fixture
@@ -173,3 +184,176 @@ def test_no_standing_alarm_takes_a_release_back(world: World) -> None:
 
     guarding = world.changes[-1].request["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     assert {a["AlarmName"] for a in guarding}.isdisjoint(onboarding.alarm_names("linnet", MODEL))
+
+
+# -- strategies --
+
+
+@pytest.mark.parametrize("strategy", get_args(Rollout.model_fields["strategy"].annotation))
+def test_ro_10_the_spec_names_the_strategy_and_the_same_function_takes_each(world: World, strategy: str) -> None:
+    world.onboard(rollout={"strategy": strategy})
+    released(world)
+    arn, version = world.register()
+    world.approve(arn)
+
+    taken = releases.take(MODEL, version=version, owner="me", at=world.at, correlation_id="c", kind="release")
+
+    assert (taken["proceed"], taken["strategy"]) == (True, strategy)
+
+
+def test_ro_10_an_unknown_strategy_is_refused_by_name() -> None:
+    with pytest.raises(BadInputError, match=r"rollout\.strategy.*'rolling'.*'canary'"):
+        check_spec(flights.spec() | {"rollout": {"strategy": "rolling"}})
+
+
+def test_ro_05_an_ab_tests_split_is_ninety_to_ten_within_tolerance(world: World) -> None:
+    world.onboard(rollout={"strategy": "ab", "better_by": "errors"})
+    released(world)
+    arn, version = world.register()
+    world.approve(arn)
+    second = Execution(world, "v2", version=version)
+    while second.progress.get("phase") != "baking":
+        second.step()
+
+    before = len(world.lab.aws.metrics)
+    world.traffic(2000)
+
+    split = Counter(
+        datum.dimensions["VariantName"]
+        for datum in world.lab.aws.metrics[before:]
+        if datum.name == "Invocations" and "EndpointConfigName" not in datum.dimensions
+    )
+    assert split.total() == 2000
+    assert abs(split["green"] / 2000 - 0.1) < 0.03
+
+
+@pytest.mark.parametrize("strategy", ["all_at_once", "canary", "linear"])
+def test_ro_07_no_callers_request_fails_in_the_switch_and_the_old_config_stays_usable(
+    world: World, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    world.onboard(rollout={"strategy": strategy})
+    call, seen = world.traffic, Counter[str]()
+
+    def callers(requests: int) -> int:
+        failed = call(requests)
+        seen.update(asked=requests, failed=failed)
+        return failed
+
+    monkeypatch.setattr(world, "traffic", callers)
+    released(world)
+    assert released(world).outcome == "promoted"
+    assert (seen["asked"] > 300, seen["failed"]) == (True, 0)
+
+    before = len(world.changes)
+    finished(Execution(world, "back", kind="rollback", reason="wrong answers"))
+    assert world.config() == "linnet-flights-v1-f1"
+    assert [change.operation for change in world.changes[before:]] == ["UpdateEndpoint"]
+
+
+def test_dp_09_so_many_requests_are_answered_before_traffic_is_shifted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    world.onboard(rollout=STEPPED | {"probes": 10})
+    invoke, asked = world.lab.invoke, []
+
+    def heard(*given: Any, **wire: Any) -> Any:
+        asked.append(wire.get("x_amzn_sagemaker_target_variant"))
+        return invoke(*given, **wire)
+
+    monkeypatch.setattr(world.lab, "invoke", heard)
+    released(world)
+    assert len(asked) == 10  # nobody else called
+
+    arn, version = world.register()
+    world.approve(arn)
+    second = Execution(world, "v2", version=version)
+    asked.clear()
+    while world.changes[-1].operation != "UpdateEndpointWeightsAndCapacities":
+        second.step()
+
+    assert asked == ["green"] * 10
+
+
+def test_dp_11_two_instances_are_the_default_and_a_canary_of_one_is_refused() -> None:
+    assert check_spec(flights.spec()).endpoint.instance_count == 2
+    with pytest.raises(BadInputError, match="instance_count of at least 2"):
+        check_spec(flights.spec() | {"endpoint": {"instance_count": 1}, "rollout": {}})
+
+
+def test_f49_a_sick_champion_does_not_block_its_fix(world: World) -> None:
+    world.onboard(rollout={"strategy": "canary"})
+    released(world)
+    for variant in world.lab.sagemaker._endpoints._endpoints[ENDPOINT].fleet.variants.values():
+        variant.server.model = broken
+    assert world.traffic(20) == 20
+
+    assert released(world).outcome == "promoted"
+    assert world.traffic(20) == 0
+
+
+def test_f51_a_watchs_looks_fit_into_one_history_and_a_long_releases_would_not() -> None:
+    states = json.loads((ROOT / "statemachines" / "watch.asl.json").read_text())["States"]
+    name, look = "How long until the next look?", 0
+    for _ in range(4):
+        state = states[name]
+        look += EVENTS[state["Type"]]
+        again = next((c for c in state.get("Choices", []) if c["Next"] == "How long until the next look?"), None)
+        name = again["Next"] if again else state.get("Default") or state["Next"]
+    assert (name, look) == ("How long until the next look?", 11)
+    most = int(re.findall(r"\$looks < (\d+)", json.dumps(states))[0])
+
+    assert most * (look + 3) < 20_000 < HISTORY  # a failed attempt in every look
+    stages = Rollout(strategy="multi_stage")
+    assert (stages.shadow_seconds + sum(stages.waits)) // 60 * look > HISTORY
+
+
+# -- registry, remediation, capture --
+
+
+def marks(world: World) -> list[str | None]:
+    """Return the life-cycle mark of each version in the registry."""
+    found = world.lab.call("ListModelPackages", ModelPackageGroupName=ENDPOINT)["ModelPackageSummaryList"]
+    arns = sorted(package["ModelPackageArn"] for package in found)
+    described = [world.lab.call("DescribeModelPackage", ModelPackageName=arn) for arn in arns]
+    return [package.get("CustomerMetadataProperties", {}).get("stage") for package in described]
+
+
+def test_rg_07_the_mark_production_moves_with_a_rollout_and_back_with_its_rollback(world: World) -> None:
+    released(world)
+    released(world)
+    assert marks(world) == [None, "production"]
+
+    finished(Execution(world, "back", kind="rollback", reason="wrong answers"))
+    assert marks(world) == ["production", None]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "kind", "severity"),
+    [
+        ("drift", "drift", "High"), ("bias", "drift", "High"), ("attribution", "drift", "High"), ("quality", "quality", ""),
+        ("drift-notice", None, ""), ("slow", None, ""), ("failing", None, ""), ("silent", None, ""),
+    ],
+)  # fmt: skip
+def test_rb_05_what_a_finding_leads_to(purpose: str, kind: str | None, severity: str) -> None:
+    """Retrain or only tell, by alarm; the way back of a bad verdict and of a rejection: test_verdict_story, test_way_back."""
+    event = json.loads((ROOT / "events" / "on_signal.drift.json").read_text())
+    event["detail"]["alarmName"] = f"linnet-{MODEL}-{purpose}"
+
+    found = signals.of_alarm(parse(AlarmEvent, event), "linnet")
+
+    assert (found and (found.kind, found.severity, found.model)) == (kind and (kind, severity, MODEL))
+
+
+@pytest.mark.parametrize("percent", [1, 20, 100])
+def test_dc_04_the_share_that_is_captured_is_the_specs_and_stands_in_the_config(world: World, percent: int) -> None:
+    world.onboard(endpoint={"capture_percent": percent})
+    released(world)
+
+    capture = world.lab.call("DescribeEndpointConfig", EndpointConfigName=world.config())["DataCaptureConfig"]
+    assert (capture["EnableCapture"], capture["InitialSamplingPercentage"]) == (True, percent)
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_dc_04_another_share_is_refused(percent: int) -> None:
+    with pytest.raises(BadInputError, match=r"endpoint\.capture_percent"):
+        check_spec(flights.spec() | {"endpoint": {"capture_percent": percent}})
