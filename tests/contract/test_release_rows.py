@@ -357,3 +357,18 @@ def test_dc_04_the_share_that_is_captured_is_the_specs_and_stands_in_the_config(
 def test_dc_04_another_share_is_refused(percent: int) -> None:
     with pytest.raises(BadInputError, match=r"endpoint\.capture_percent"):
         check_spec(flights.spec() | {"endpoint": {"capture_percent": percent}})
+
+
+def test_i1_to_i12_are_written_down_with_tests_that_exist() -> None:
+    rows = re.findall(r"^\| (I\d+) \|.*\| (.*) \|$", (ROOT / "docs" / "invariants.md").read_text(), re.MULTILINE)
+    files = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    functions = "\n".join(re.findall(r"def (test_\w+)", "".join(files.values())))
+
+    assert [name for name, _ in rows] == [f"I{number}" for number in range(1, 13)]
+    for _, checked in rows:
+        named = re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)`", checked)
+        patterns = [
+            word.replace("...", r"\w*") for word in re.findall(r"`(test_[\w.]+)`", checked) if word[-3:] != ".py"
+        ]
+        assert [name for name in named if name not in files] == []
+        assert [word for word in patterns if not re.search(rf"^{word}$", functions, re.MULTILINE)] == []
