@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import yaml
 
 from linnet.decisions import onboarding, signals
 from linnet.errors import BadInputError
@@ -372,3 +373,15 @@ def test_i1_to_i12_are_written_down_with_tests_that_exist() -> None:
         ]
         assert [name for name in named if name not in files] == []
         assert [word for word in patterns if not re.search(rf"^{word}$", functions, re.MULTILINE)] == []
+
+
+def test_ro_10_the_examples_of_the_page_about_releases_are_specs_one_for_each_strategy() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "releases.md").read_text(), re.DOTALL)
+    rollouts = [yaml.safe_load(line) for line in blocks[0].splitlines()]
+    found = [check_spec(flights.spec() | example).rollout.strategy for example in rollouts]
+
+    assert sorted(found) == sorted(get_args(Rollout.model_fields["strategy"].annotation))
+    shown = yaml.safe_load(blocks[1])["monitors"]["alarms"]
+    assert check_spec(flights.spec() | {"monitors": {"alarms": shown}}).monitors.alarms.model_dump() == shown
+    defaults = check_spec(flights.spec()).monitors.alarms.model_dump()
+    assert shown | {"requests_below": None} == defaults
