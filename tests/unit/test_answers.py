@@ -177,11 +177,11 @@ def test_enough_answers_are_enough(bucket: Bucket, monkeypatch: pytest.MonkeyPat
 
 
 def test_mirrored_requests_are_compared_by_each_models_own_threshold(bucket: Bucket) -> None:
-    bucket.capture(NEW, line("a", "0.3"), line("b", "0.3"), line("c", "0.29"), line("d", "0.9"))
-    bucket.capture(OLD, line("a", "0.7"), line("b", "0.69"), line("c", "0.69"), line("e", "0.9"))
+    bucket.capture(NEW, *(line(name, "0.3") for name in "abf"), line("c", "0.29"), line("d", "0.9"))
+    bucket.capture(OLD, line("a", "0.7"), *(line(name, "0.69") for name in "bcf"), line("e", "0.9"))
     found = answers.agreement(NEW, OLD, ENDPOINT, (0.3, 0.7), {})
 
-    assert (found["hits"], found["of"]) == (1, 3)  # b: 0.3 is at the shadow's threshold, 0.69 below the champion's
+    assert (found["hits"], found["of"]) == (2, 4)  # b, f: 0.3 is at the shadow's threshold, 0.69 below the champion's
     assert set(found["open"]) == {"d", "e"}
 
 
