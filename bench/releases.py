@@ -120,7 +120,7 @@ class Released(World):
         })  # fmt: skip
         self.approved_at = self.stack.clock.now()
         self.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
-        return self.execution("release", known, 150)
+        return self.execution("release", known, 150, model=MODEL)
 
     @contextmanager
     def callers(self, endpoint: str) -> Iterator[Counter[str]]:

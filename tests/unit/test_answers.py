@@ -177,11 +177,11 @@ def test_enough_answers_are_enough(bucket: Bucket, monkeypatch: pytest.MonkeyPat
 
 
 def test_mirrored_requests_are_compared_by_each_models_own_threshold(bucket: Bucket) -> None:
-    bucket.capture(NEW, line("a", "0.3"), line("b", "0.3"), line("c", "0.29"), line("d", "0.9"))
-    bucket.capture(OLD, line("a", "0.7"), line("b", "0.69"), line("c", "0.69"), line("e", "0.9"))
+    bucket.capture(NEW, *(line(name, "0.3") for name in "abf"), line("c", "0.29"), line("d", "0.9"))
+    bucket.capture(OLD, line("a", "0.7"), *(line(name, "0.69") for name in "bcf"), line("e", "0.9"))
     found = answers.agreement(NEW, OLD, ENDPOINT, (0.3, 0.7), {})
 
-    assert (found["hits"], found["of"]) == (1, 3)  # b: 0.3 is at the shadow's threshold, 0.69 below the champion's
+    assert (found["hits"], found["of"]) == (2, 4)  # b, f: 0.3 is at the shadow's threshold, 0.69 below the champion's
     assert set(found["open"]) == {"d", "e"}
 
 
@@ -321,8 +321,9 @@ AT = datetime(2026, 11, 21, 9, 10, 30, tzinfo=UTC)
 class CloudWatch:
     """GetMetricData as AWS answers it: newest first, in pages, a metric without a datapoint in the range empty."""
 
-    def __init__(self, points: dict[str, dict[int, float]], *, page: int = 100, status: str = "Complete") -> None:
-        self.points, self.page, self.status = points, page, status
+    def __init__(self, points: dict[str, dict[int, float]], *, page: int = 100, status: str = "", of: str = "") -> None:
+        """`status` is that of the metrics whose id begins with `of`."""
+        self.points, self.page, self.status, self.of = points, page, status, of
         self.asked: list[dict[str, Any]] = []
 
     def get_metric_data(self, **request: Any) -> dict[str, Any]:
@@ -337,9 +338,10 @@ class CloudWatch:
             ]
             part = found[first : first + self.page]
             more |= len(found) > first + self.page
+            usual = "PartialData" if len(found) > first + self.page else "Complete"
             results.append({
                 "Id": query["Id"], "Timestamps": [when for when, _ in part], "Values": [value for _, value in part],
-                "StatusCode": "PartialData" if more and self.status == "Complete" else self.status,
+                "StatusCode": (self.status if query["Id"].startswith(self.of) else "") or usual,
             })  # fmt: skip
         return {"MetricDataResults": results} | ({"NextToken": str(first + self.page)} if more else {})
 
@@ -424,11 +426,21 @@ def test_a_trimmed_count_may_be_a_fraction_and_hits_are_never_above_requests(mon
     assert found["errors"] == [Minute(5, 5, 0, 0)]
 
 
+@pytest.mark.parametrize("of", ["", "new_failures", "old_requests"])
 @pytest.mark.parametrize("status", ["InternalError", "Forbidden"])
-def test_f15_what_cannot_be_read_is_no_minute_without_errors(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
-    _, found = seen_by(monkeypatch, POINTS, status=status)
+def test_f15_what_cannot_be_read_is_no_minute_without_errors(
+    monkeypatch: pytest.MonkeyPatch, status: str, of: str
+) -> None:
+    _, found = seen_by(monkeypatch, POINTS, status=status, of=of)
 
     assert found == {"errors": [], "latency": []}
+
+
+@pytest.mark.parametrize("of", ["", "requests", "failures"])
+def test_f15_traffic_of_which_a_part_cannot_be_read_is_unknown(monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    points: dict[str, dict[int, float]] = {"requests": {1: 100}, "failures": {1: 50}}
+    monkeypatch.setattr(metrics, "client", lambda _: CloudWatch(points, status="InternalError", of=of))
+
     assert metrics.traffic(ENDPOINT, OLD, AT) == {}
 
 
