@@ -175,7 +175,7 @@ class Story:
         """Print one line below the running phase."""
         self.console.print(f"[dim]{time.monotonic() - self.began:6.1f}s      {text}[/dim]", highlight=False)
 
-    def wait(self, what: str, look: Callable[[], Any], seconds: float = 60) -> Any:
+    def wait(self, what: str, look: Callable[[], Any], seconds: float = 180) -> Any:
         """Look until there is something to see; raise when it does not come in time."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -171,7 +171,7 @@ def quiet_traffic(story: Story, callers: Callers) -> None:
     """Callers call; what they ask is captured; a quiet hour is not drift."""
     with story.phase("Live traffic flows and is captured; no drift is found in it") as phase:
         captured = story.wait("captured requests", lambda: _captured(story))
-        finding = story.wait("a finding of a window with traffic", lambda: _finding(story, "quiet"), 60)
+        finding = story.wait("a finding of a window with traffic", lambda: _finding(story, "quiet"))
         phase.expect("an undrifted window is Completed", finding["status"] == "Completed", finding)
         counted = callers.seen[callers.phase]
         phase.expect("callers see no error", not counted["errors"], dict(counted))
@@ -216,8 +216,8 @@ def drifted_traffic(story: Story, callers: Callers) -> None:
     with story.phase("Traffic drifts; the monitor finds it and the alarm goes off") as phase:
         callers.phase = "drifted traffic"
         callers.send(flights.requests(season="summer"))
-        finding = story.wait("a finding of drift", lambda: _finding(story, "drift"), 60)
-        alarm = story.wait("the drift alarm", lambda: _alarm(story), 30)
+        finding = story.wait("a finding of drift", lambda: _finding(story, "drift"))
+        alarm = story.wait("the drift alarm", lambda: _alarm(story))
         phase.ids = {"finding": finding["sk"], "alarm": alarm["AlarmArn"]}
         worst = max(finding["scores"].items(), key=lambda item: item[1])
         phase.result = f"{worst[0]} drifted by {float(worst[1]):.2f}; alarm {alarm['AlarmName']}"
@@ -231,7 +231,7 @@ def _alarm(story: Story) -> dict[str, Any] | None:
 def drift_run(story: Story) -> dict[str, Any]:
     """The alarm starts a run; its better candidate waits for a person, who approves through the task token."""
     with story.phase("The alarm starts a run; a person approves the better candidate") as phase:
-        arn = story.wait("the run of the alarm", lambda: _running(story, "retrain"), 60)
+        arn = story.wait("the run of the alarm", lambda: _running(story, "retrain"))
         released = story.known("release")
         asked: list[str] = []
 

@@ -381,3 +381,23 @@ def test_rb_04_n_minus_2_goes_out_by_a_guarded_release_and_an_unapproved_one_is_
     back = carried_out(world, {"to_version": 1, "reason": "r"}, "back")
     assert (back.outcome, world.champion()["version"]) == ("promoted", 1)
     assert world.changes[-1].request["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+
+
+def test_a_redriven_release_that_had_ended_takes_nothing_back_that_went_out_since(world: World) -> None:
+    released(world)
+    arn, version = world.register()
+    world.approve(arn)
+    seen(world, arn)
+    stopped = releases.take(MODEL, version=version, owner="stopped", at=world.at, correlation_id="c")
+    releases.abandon("stopped", "stopped", {"model": MODEL}, world.at)
+    released(world)
+    serves = world.champion()
+
+    handed = {"owner": "stopped", "fence": stopped["fence"]}
+    found = releases.take(
+        MODEL, version=None, kind="rollback", owner="redriven", at=world.at, correlation_id="c", handed=handed
+    )
+
+    assert (found["proceed"], found["why"]) == (False, f"release {stopped['fence']} has ended: held")
+    assert world.champion() == serves
+    assert leases.holder(ENDPOINT) is None

@@ -271,6 +271,8 @@ def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None
     champion = ledger.read(f"model/{model}", "champion")
     if handed:
         undone = read(model, int(handed["fence"]))
+        if undone["state"] != "intent":  # a redriven release that was ended meanwhile: others may have gone out since
+            return None, f"release {undone['fence']} has ended: {undone['state']}"
     elif champion is None:
         return None, "nothing was released that could be taken back"
     elif champion.get("restored_by"):
