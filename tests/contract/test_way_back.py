@@ -48,7 +48,7 @@ def rejected(world: World, arn: str) -> str:
 
 
 def rollbacks(world: World) -> list[dict[str, Any]]:
-    return [s["input"] for s in world.states.started.values() if s["machine"] == "rollback-machine"]
+    return [s["input"] for s in world.states.started.values() if s["machine"].endswith("rollback")]
 
 
 def carried_out(world: World, given: dict[str, Any], name: str) -> Execution:

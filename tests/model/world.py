@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from io import BytesIO
 from typing import Any
 from unittest.mock import patch
@@ -17,11 +18,13 @@ import botocore.session
 from botocore import xform_name
 from moto import mock_aws
 
+from linnet.errors import ConflictError
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import clients, conclusions, judging, ledger, releases
 from linnet.settings import settings
 from local.sagemaker.api import ApiError
 from local.sagemaker.ports import Answer
+from tests.model.stores import BucketClient, TablesClient
 from tests.sagemaker.doubles import IMAGE, Datum, Lab, echo
 
 MODEL, STACK = "flights", "linnet"
@@ -30,7 +33,8 @@ BUCKET = "linnet-data"
 ENVIRONMENT = {
     "LINNET_STACK": STACK, "LINNET_DATA_BUCKET": BUCKET, "LINNET_TABLE": "ledger", "LINNET_BUS": STACK, "LINNET_TOPIC": "topic",
     "LINNET_SAGEMAKER_ROLE": "arn:aws:iam::000000000000:role/sagemaker", "LINNET_RELEASE_MACHINE": "release-machine",
-    "LINNET_ROLLBACK_MACHINE": "rollback-machine", "POWERTOOLS_SERVICE_NAME": "linnet", "AWS_DEFAULT_REGION": "us-east-1",
+    "LINNET_ROLLBACK_MACHINE": "arn:aws:states:us-east-1:000000000000:stateMachine:linnet-rollback",
+    "POWERTOOLS_SERVICE_NAME": "linnet", "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
 }  # fmt: skip
 CHANGES = ("CreateEndpoint", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "DeleteEndpoint")
@@ -66,13 +70,18 @@ class Change:
     """The highest fence that had been given out then."""
 
 
+@cache
+def _operations() -> dict[str, str]:
+    names = botocore.session.get_session().get_service_model("sagemaker").operation_names
+    return {xform_name(name): name for name in names}
+
+
 class SageMakerClient:
     """boto3's client of SageMaker, over the core."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        names = botocore.session.get_session().get_service_model("sagemaker").operation_names
-        self._operations = {xform_name(name): name for name in names}
+        self._operations = _operations()
 
     def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
         if method.startswith("_") or method not in self._operations:
@@ -258,6 +267,24 @@ class ScalingClient:
         self.policies[request["ResourceId"]] = [*others, request]
 
 
+class Tapped:
+    """A client whose every call a test may see, and fail, before and after it is carried out."""
+
+    def __init__(self, inner: Any, tap: Callable[[str, str], None]) -> None:
+        self._inner, self._tap = inner, tap
+
+    def __getattr__(self, method: str) -> Any:
+        call = getattr(self._inner, method)
+
+        def tapped(**request: Any) -> Any:
+            self._tap(method, "before")
+            answer = call(**request)
+            self._tap(method, "after")
+            return answer
+
+        return tapped if callable(call) else call
+
+
 @dataclass
 class World:
     """Everything outside Linnet's handlers, and short words for what tests do with it."""
@@ -274,6 +301,10 @@ class World:
     """Whether what the endpoint captures reaches the bucket that Linnet reads."""
     labelled: set[str] = field(default_factory=set)
     """The captured files whose truth was put."""
+    tap: Callable[[str, str], None] | None = None
+    """Called with every AWS call's method and `before` or `after`; S3 and the runtime, which change nothing, left out."""
+    quick: bool = False
+    """Whether DynamoDB and S3 are dictionaries instead of moto's."""
 
     def __post_init__(self) -> None:
         self.cloudwatch = CloudWatchClient(self)
@@ -297,24 +328,36 @@ class World:
             "sagemaker": SageMakerClient(self), "sagemaker-runtime": RuntimeClient(self), "cloudwatch": self.cloudwatch,
             "stepfunctions": self.states, "application-autoscaling": self.scaling, "sns": self,
         }  # fmt: skip
-        with patch.dict("os.environ", ENVIRONMENT), mock_aws():
+        if self.quick:
+            own |= {"dynamodb": TablesClient(), "s3": BucketClient(self.lab.clock.now)}
+
+        def made(name: str, **more: Any) -> Any:
+            found = own.get(name) or real(name, region_name="us-east-1", **more)
+            return found if name in ("s3", "sagemaker-runtime") else Tapped(found, self._tapped)
+
+        with patch.dict("os.environ", ENVIRONMENT), nullcontext() if self.quick else mock_aws():
             clients.client.cache_clear()
             settings.cache_clear()
-            with patch(
-                "boto3.client", lambda name, **more: own.get(name) or real(name, region_name="us-east-1", **more)
-            ):
-                real("dynamodb", region_name="us-east-1").create_table(
-                    TableName="ledger", BillingMode="PAY_PER_REQUEST",
-                    AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-                    KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-                )  # fmt: skip
-                real("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
+            with patch("boto3.client", made):
+                if not self.quick:
+                    real("dynamodb", region_name="us-east-1").create_table(
+                        TableName="ledger", BillingMode="PAY_PER_REQUEST",
+                        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+                        KeySchema=[
+                            {"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"},
+                        ],
+                    )  # fmt: skip
+                    real("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
                 self.lab.call("CreateModelPackageGroup", ModelPackageGroupName=GROUP)
                 try:
                     yield self
                 finally:
                     clients.client.cache_clear()
                     settings.cache_clear()
+
+    def _tapped(self, method: str, moment: str) -> None:
+        if self.tap:
+            self.tap(method, moment)
 
     def publish(self, **request: Any) -> None:
         """Be SNS: keep the message."""
@@ -546,16 +589,43 @@ class Execution:
 
     def _roll_back(self) -> None:
         releases.shift(MODEL, **self._who(), step=None)
-        self.child = Execution(self.world, f"{self.name}-back", kind="rollback", handed=self._who(), reason=self.why)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        name = f"{MODEL}-back-f{self.fence}"
+        if name in self.world.states.started:  # by whoever thought this release dead
+            self.next = "hold"
+            return
+        self.world.states.started[name] = {"machine": "linnet-rollback", "input": {"lease": self._who()}}
+        self.child = Execution(self.world, name, kind="rollback", handed=self._who(), reason=self.why)
         self.next = "child"
 
     def _child(self) -> None:
         assert self.child is not None
         try:
-            self.child.step()
+            if self.child.lives:
+                self.child.step()
         finally:
-            if not self.child.lives:
-                self.end(self.child.outcome)
+            if self.child.outcome == "rolled back":
+                self.end("rolled back")
+            elif not self.child.lives:
+                self.next = "hold"
+
+    def caught(self, error: Exception) -> None:
+        """Take the road that the state's Catch takes when its retries are used up."""
+        if self.next == "child" and self.child and self.child.lives:
+            self.child.caught(error)
+            return
+        if self.next == "hold":
+            self.end("held")  # the reconciler frees what a dead execution holds
+            return
+        self.why = f"{type(error).__name__}: {error}"[:500]
+        if self.kind == "rollback" or self.next in ("take", "prepare", "rolled back"):
+            self.next = "hold"
+        elif self.next == "roll back":
+            self._hand_over()
+        else:
+            self.next = "roll back" if self.next != "conclude" or isinstance(error, ConflictError) else "hold"
 
 
 def finished(execution: Execution, steps: int = 600) -> str:

@@ -135,8 +135,8 @@ def _record(row: Mapping[str, Any], outcome: str, why: str, at: str, live: Mappi
     ledger.append(f"model/{model}", "release", at, detail, key=str(fence))
     if not (live and live["status"] in rollout.CHANGING):
         metrics.delete_alarms(plan["alarms"])  # SageMaker still asks them while it updates
-    undone = row.get("undoes")
-    if undone is not None:
+    # A rollback that died has left a row of its own beside that of the release.
+    for undone in {row.get("undoes"), (row.get("handed") or {}).get("fence")} - {None}:
         state = {"state": outcome, "ended_at": at, "why": row["reason"], "undone_by": fence}
         ledger.change(f"model/{model}", f"release#{undone:06d}", put=state)
     releases.note(model, fence, {"state": outcome, "ended_at": at, "why": why})

@@ -270,8 +270,9 @@ def unapproved(arn: str) -> str:
 def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None) -> tuple[Intent | None, str]:
     champion = ledger.read(f"model/{model}", "champion")
     if handed:
-        undone = read(model, int(handed["fence"]))
-        if undone["state"] != "intent":  # a redriven release that was ended meanwhile: others may have gone out since
+        undone = read(model, int(handed.get("undoes", handed["fence"])))
+        # A redriven release that was ended meanwhile: others may have gone out since.
+        if "undoes" not in handed and undone["state"] != "intent":
             return None, f"release {undone['fence']} has ended: {undone['state']}"
     elif champion is None:
         return None, "nothing was released that could be taken back"
@@ -279,6 +280,8 @@ def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None
         raise ConflictError(f"version {champion['version']} is itself the result of a rollback: name to_version")
     else:
         undone = read(model, int(champion["fence"]))
+    if handed and "undone_by" in undone:
+        return None, f"release {undone['fence']} was taken back by {undone['undone_by']}"
     live, previous = _settled(endpoint), undone.get("previous")
     version = undone["version"]
     row = {
@@ -465,7 +468,8 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
     """End what an execution of release or rollback left behind when it died; return what was done.
 
     An endpoint that the release had touched is taken back by `rollback`, which takes the lease over; an untouched one
-    is only set free. Called for every ended execution: most have freed their lease themselves.
+    is only set free. A rollback that died on its way is gone on with by another one. Called for every ended execution:
+    most have freed their lease themselves.
     """
     model = str(given.get("model", ""))
     endpoint = names.base(settings().stack, model)
@@ -473,13 +477,26 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
     if fence is None:
         return "nothing held"
     row = ledger.read(f"model/{model}", _key(fence))
-    live = sagemaker.endpoint(endpoint)
-    before = ((row or {}).get("previous") or {}).get("config")
-    touched = live is not None and (live["status"] in rollout.CHANGING or live["config"] != before)
-    if row and row["kind"] == "release" and row["state"] == "intent" and touched:
+    if row and row["state"] != "intent":  # it died between its end and the freeing of its lease
+        leases.free(endpoint, owner=execution_arn, fence=fence)
+        return f"freed: it had ended as {row['state']}"
+    if row and row["kind"] == "release":
+        undone = row if _moved(endpoint, (row.get("previous") or {}).get("config")) else None
+    elif row and not row["handed"]:
+        undone = read(model, int(row["undoes"]))
+        undone = undone if _moved(endpoint, undone["plan"]["target"]) else None
+    else:  # the rollback of a release died: that release has not ended
+        rows = ledger.query(f"model/{model}", "release#", newest_first=True)
+        undone = next((each for each in rows if each["kind"] == "release" and each["state"] == "intent"), None)
+    if undone:
         why = f"{execution_name} ended before its release did"
-        lease = {"owner": execution_arn, "fence": fence}
-        return start_rollback(model, f"{model}-back-f{fence}", why, str(row["correlation_id"]), lease=lease)
+        lease = {"owner": execution_arn, "fence": fence, "undoes": undone["fence"]}
+        name = f"{model}-back-f{fence}"
+        for number in range(2, 10):  # the one that the release had started may have died before it took the lease over
+            if not _died(name):
+                break
+            name = f"{model}-back-f{fence}-{number}"
+        return start_rollback(model, name, why, str(undone["correlation_id"]), lease=lease)
     from linnet.gateways import conclusions  # noqa: PLC0415 - conclusions builds on this module
 
     why = f"{execution_name} ended before it had concluded"
@@ -488,3 +505,20 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
         correlation_id=str((row or given).get("correlation_id", execution_name)),
     )  # fmt: skip
     return "held"
+
+
+def _died(name: str) -> bool:
+    """Say whether a rollback of this name was started and runs no more."""
+    arn = settings().rollback_machine.replace(":stateMachine:", ":execution:") + f":{name}"
+    try:
+        return bool(client("stepfunctions").describe_execution(executionArn=arn)["status"] != "RUNNING")
+    except ClientError as error:
+        if error_code(error) == "ExecutionDoesNotExist":
+            return False
+        raise
+
+
+def _moved(endpoint: str, config: str | None) -> bool:
+    """Say whether an endpoint serves another config than this, or is changing."""
+    live = sagemaker.endpoint(endpoint)
+    return live is not None and (live["status"] in rollout.CHANGING or live["config"] != config)
