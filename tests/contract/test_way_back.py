@@ -9,7 +9,7 @@ import pytest
 
 from linnet.errors import ConflictError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import leases, ledger, registry, releases
+from linnet.gateways import endings, leases, ledger, registry, releases
 from tests.model.world import ENDPOINT, GROUP, MODEL, Execution, World, broken, finished
 
 ALL_AT_ONCE = {"strategy": "all_at_once"}
@@ -240,7 +240,7 @@ def test_as_07_a_ladder_taken_back_on_its_way_leaves_the_champion_scaled(world: 
         assert scaled(world) == GREEN
     ladder.end("aborted")
 
-    releases.abandon(ladder.arn, "ladder", {"model": MODEL}, world.at)
+    endings.abandon(ladder.arn, "ladder", {"model": MODEL}, world.at)
     given = world.states.started[f"{MODEL}-back-f2"]["input"]
     back = play(world, "back", kind="rollback", handed=given["lease"], reason=given["reason"])
 
@@ -389,7 +389,7 @@ def test_a_redriven_release_that_had_ended_takes_nothing_back_that_went_out_sinc
     world.approve(arn)
     seen(world, arn)
     stopped = releases.take(MODEL, version=version, owner="stopped", at=world.at, correlation_id="c")
-    releases.abandon("stopped", "stopped", {"model": MODEL}, world.at)
+    endings.abandon("stopped", "stopped", {"model": MODEL}, world.at)
     released(world)
     serves = world.champion()
 

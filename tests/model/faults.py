@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions.rollout import CHANGING
 from linnet.errors import BusyError, LinnetError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import cleanup, judging, leases, ledger, registry, releases
+from linnet.gateways import cleanup, endings, judging, leases, ledger, registry
 from tests.model.world import ENDPOINT, GROUP, MODEL, Execution, Lost, World, refusal
 
 QUICK: dict[str, Any] = {
@@ -144,7 +144,7 @@ class Stage:
         """Do all that the schedule and the ends of executions do, and play what that starts."""
         for execution in self.all:
             if not execution.lives and execution.outcome not in ("promoted", "nothing to do"):
-                releases.abandon(execution.arn, execution.name, {"model": MODEL}, self.world.at)
+                endings.abandon(execution.arn, execution.name, {"model": MODEL}, self.world.at)
         self._then_play()
         registry.reconcile(MODEL, self.world.at)
         self._then_play()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from linnet.errors import LinnetError
-from linnet.gateways import ledger, registry, releases
+from linnet.gateways import endings, ledger, registry
 from local.sagemaker.api import ApiError
 from tests.model.faults import FAULTS, STRATEGIES, Crash, Stage, failing
 from tests.model.world import CHANGES, ENDPOINT, MODEL, Execution, Lost, World, broken
@@ -148,7 +149,7 @@ class Releases(RuleBasedStateMachine):
     def an_end_is_told(self, data: Any) -> None:
         """Late, twice, or never."""
         execution = data.draw(st.sampled_from([e for e in self.stage.all if not e.lives]))
-        releases.abandon(execution.arn, execution.name, {"model": MODEL}, self.world.at)
+        endings.abandon(execution.arn, execution.name, {"model": MODEL}, self.world.at)
         self.stage.adopt()
 
     @rule()
@@ -164,7 +165,7 @@ class Releases(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.world.lab.clock.advance(seconds)
 
-    @precondition(lambda self: list(ledger.query(f"model/{MODEL}", "candidate#")))
+    @precondition(lambda _: list(ledger.query(f"model/{MODEL}", "candidate#")))
     @rule(data=st.data(), status=st.sampled_from(["Approved", "Rejected"]), told=st.booleans())
     def the_registry_says_otherwise(self, data: Any, status: str, told: bool) -> None:
         row = data.draw(st.sampled_from(list(ledger.query(f"model/{MODEL}", "candidate#"))))
@@ -237,5 +238,5 @@ class Releases(RuleBasedStateMachine):
 def test_i1_i2_i3_i8_hold_for_any_schedule_of_releases_deaths_faults_and_strangers() -> None:
     Releases.played = 0
     run_state_machine_as_test(Releases, settings=SETTINGS)
-    print(f"{Releases.played} schedules")
+    sys.stdout.write(f"{Releases.played} schedules\n")
     assert Releases.played >= SCHEDULES * 0.9

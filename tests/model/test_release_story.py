@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from linnet.errors import BusyError, ConflictError, NotFoundError
-from linnet.gateways import leases, ledger, releases, sagemaker
+from linnet.gateways import endings, leases, ledger, releases, sagemaker
 from tests.model.world import ENDPOINT, MODEL, Execution, World, broken, finished
 
 PACKAGES = "arn:aws:sagemaker:us-east-1:000000000000:model-package/linnet-flights"
@@ -255,12 +255,12 @@ def test_i9_a_release_that_died_on_the_way_is_taken_back_by_the_reconciler(world
         dead.step()
     dead.end("aborted")
 
-    done = releases.abandon(dead.arn, "dead", {"model": MODEL}, world.at)
+    done = endings.abandon(dead.arn, "dead", {"model": MODEL}, world.at)
     started = world.states.started[f"{MODEL}-back-f2"]
     back = Execution(world, "b", kind="rollback", handed=started["input"]["lease"], reason=started["input"]["reason"])
 
     assert done == "started flights-back-f2"
-    assert releases.abandon(dead.arn, "dead", {"model": MODEL}, world.at) == done  # told twice, started once
+    assert endings.abandon(dead.arn, "dead", {"model": MODEL}, world.at) == done  # told twice, started once
     assert (finished(back), world.config()) == ("rolled back", "linnet-flights-v1-f1")
     assert world.release(2)["state"] == "rolled back"
 

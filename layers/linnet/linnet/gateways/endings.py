@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from linnet.decisions import names, rollout
 from linnet.events.aws import ExecutionEvent
-from linnet.gateways import releases, runs
+from linnet.gateways import conclusions, leases, ledger, releases, runs, sagemaker
+from linnet.gateways.clients import client, error_code
+from linnet.settings import settings
 
 
 def ended(event: ExecutionEvent) -> dict[str, Any]:
@@ -25,5 +31,63 @@ def ended(event: ExecutionEvent) -> dict[str, Any]:
     done: dict[str, Any] = {"model": model}
     if run := runs.died(model, detail.name, event.at, detail.status, why):
         done["run"] = run
-    done["lease"] = releases.abandon(detail.execution_arn, detail.name, json.loads(detail.input or "{}"), event.at)
+    done["lease"] = abandon(detail.execution_arn, detail.name, json.loads(detail.input or "{}"), event.at)
     return done
+
+
+def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], at: str) -> str:
+    """End what an execution of release or rollback left behind when it died; return what was done.
+
+    An endpoint that the release had touched is taken back by `rollback`, which takes the lease over; an untouched one
+    is only set free. A rollback that died on its way is gone on with by another one. Called for every ended execution:
+    most have freed their lease themselves.
+    """
+    model = str(given.get("model", ""))
+    endpoint = names.base(settings().stack, model)
+    fence = leases.held_by(endpoint, execution_arn)
+    if fence is None:
+        return "nothing held"
+    row = ledger.read(f"model/{model}", f"release#{fence:06d}")
+    if row and row["state"] != "intent":  # it died between its end and the freeing of its lease
+        leases.free(endpoint, owner=execution_arn, fence=fence)
+        return f"freed: it had ended as {row['state']}"
+    if row and row["kind"] == "release":
+        undone = row if _moved(endpoint, (row.get("previous") or {}).get("config")) else None
+    elif row and not row["handed"]:
+        undone = releases.read(model, int(row["undoes"]))
+        undone = undone if _moved(endpoint, undone["plan"]["target"]) else None
+    else:  # the rollback of a release died: that release has not ended
+        rows = ledger.query(f"model/{model}", "release#", newest_first=True)
+        undone = next((each for each in rows if each["kind"] == "release" and each["state"] == "intent"), None)
+    if undone:
+        why = f"{execution_name} ended before its release did"
+        lease = {"owner": execution_arn, "fence": fence, "undoes": undone["fence"]}
+        name = f"{model}-back-f{fence}"
+        for number in range(2, 10):  # the one that the release had started may have died before it took the lease over
+            if not _died(name):
+                break
+            name = f"{model}-back-f{fence}-{number}"
+        return releases.start_rollback(model, name, why, str(undone["correlation_id"]), lease=lease)
+    why = f"{execution_name} ended before it had concluded"
+    conclusions.conclude(
+        model, owner=execution_arn, fence=fence, outcome="held", why=why, at=at,
+        correlation_id=str((row or given).get("correlation_id", execution_name)),
+    )  # fmt: skip
+    return "held"
+
+
+def _died(name: str) -> bool:
+    """Say whether a rollback of this name was started and runs no more."""
+    arn = settings().rollback_machine.replace(":stateMachine:", ":execution:") + f":{name}"
+    try:
+        return bool(client("stepfunctions").describe_execution(executionArn=arn)["status"] != "RUNNING")
+    except ClientError as error:
+        if error_code(error) == "ExecutionDoesNotExist":
+            return False
+        raise
+
+
+def _moved(endpoint: str, config: str | None) -> bool:
+    """Say whether an endpoint serves another config than this, or is changing."""
+    live = sagemaker.endpoint(endpoint)
+    return live is not None and (live["status"] in rollout.CHANGING or live["config"] != config)

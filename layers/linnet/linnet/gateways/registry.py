@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import lineage, names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import approvals, leases, ledger, notifications, releases, runs, sagemaker, specs
+from linnet.gateways import approvals, endings, leases, ledger, notifications, releases, runs, sagemaker, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -373,7 +373,7 @@ def reconcile(model: str, at: str) -> dict[str, str]:
     endpoint = names.base(settings().stack, model)
     holder = leases.holder(endpoint)
     if holder and not leases.runs(holder):
-        done["lease"] = releases.abandon(holder, holder.rpartition(":")[2], {"model": model}, at)
+        done["lease"] = endings.abandon(holder, holder.rpartition(":")[2], {"model": model}, at)
     newest = client("sagemaker").list_model_packages(
         ModelPackageGroupName=endpoint, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending",
         MaxResults=1,
