@@ -50,11 +50,11 @@ def phases(model: Registered) -> list[str]:
     return list(dict.fromkeys(e["phase"] for e in entries if e["fence"] == fence))
 
 
-def looks(world: World, model: Registered, fence: int) -> list[str]:
-    """Return how the executions of `watch` that looked for a fence ended, oldest first."""
+def looks(world: World, arn: str) -> list[dict[str, Any]]:
+    """Return the executions of `watch` that a release has waited for, oldest first."""
     listed = world.stepfunctions.list_executions(stateMachineArn=world.out["WatchMachineArn"])["executions"]
-    mine = [e for e in listed if e["name"].startswith(f"{model.model}-look-f{fence}-")]
-    return [e["status"] for e in sorted(mine, key=lambda e: int(e["name"].rpartition("-")[2]))]
+    mine = [e for e in listed if e["name"].startswith(f"{arn.rpartition(':')[2]}-look-")]
+    return sorted(mine, key=lambda e: int(e["name"].rpartition("-")[2]))
 
 
 def lease(model: Registered) -> object:
@@ -155,7 +155,7 @@ def test_ro_08_multi_stage_passes_all_its_stages_however_many_watches_that_takes
 
     assert ended["status"] == "SUCCEEDED", ended["cause"]
     assert phases(model) == ["entering", "shifting", "finishing"]
-    watched = looks(model.world, model, 2)
+    watched = [e["status"] for e in looks(model.world, arn)]
     assert set(watched) == {"SUCCEEDED"}
     assert len(watched) == ended["states"].count("Watch the release")
     pairs = list(zip(ended["states"], ended["states"][2:], strict=False))
@@ -179,7 +179,7 @@ def test_ro_08_i9_multi_stage_stopped_in_the_middle_is_taken_back_and_nobody_wat
         ended = model.world.execution("rollback", backs, 120, model=model.model)
 
     assert (ended["status"], model.config(), seen["failed"]) == ("SUCCEEDED", f"{model.endpoint}-v1-f1", 0)
-    assert looks(model.world, model, 2)[-1] == "ABORTED"
+    assert looks(model.world, arn)[-1]["status"] == "ABORTED"
     assert lease(model) is None
 
 
@@ -252,7 +252,7 @@ def test_f15_a_release_that_nobody_can_look_at_is_taken_back(model: Registered) 
     assert model.released()["status"] == "SUCCEEDED"
 
     def see_again() -> None:
-        if "FAILED" in looks(world, model, 2):
+        if any(e["status"] == "FAILED" for e in looks(world, arn)):
             world.functions.delete_function_concurrency(FunctionName=judge)
 
     arn = begin(model)
@@ -263,7 +263,7 @@ def test_f15_a_release_that_nobody_can_look_at_is_taken_back(model: Registered) 
         world.functions.delete_function_concurrency(FunctionName=judge)
 
     assert (ended["error"], model.config(), lease(model)) == ("DeploymentFailed", f"{model.endpoint}-v1-f1", None)
-    failed = f"{world.out['WatchMachineArn'].replace('stateMachine', 'execution')}:{model.model}-look-f2-0"
+    failed = looks(world, arn)[-1]["executionArn"]
     assert world.states(failed)[-1] == "Nobody can look"
     described = world.stepfunctions.describe_execution(executionArn=failed)
     assert described["error"] == "Lambda.TooManyRequestsException"
@@ -276,11 +276,12 @@ def test_a_watch_whose_name_is_taken_as_after_a_redrive_frees_the_lease_and_take
 ) -> None:
     model.spec(strategy="stepped", health=FEW)
     assert model.released()["status"] == "SUCCEEDED"
+    arn = begin(model)
     given = sample("watch") | {"model": model.model, "fence": 1}
-    stranger = model.world.start("watch", given, name=f"{model.model}-look-f2-0")
+    stranger = model.world.start("watch", given, name=f"{arn.rpartition(':')[2]}-look-0")
     assert (stranger["error"], stranger["states"][-1]) == ("ConflictError", "Nobody can look")
 
-    ended = model.released()
+    ended = model.world.follow(arn)
 
     assert (ended["error"], model.config(), lease(model)) == ("DeploymentFailed", f"{model.endpoint}-v1-f1", None)
     assert "ExecutionAlreadyExists" in release(model)["reason"]
