@@ -189,6 +189,4 @@ class BucketClient:
         after = request.get("StartAfter", "")
         keys = sorted(key for key in found if key.startswith(request["Prefix"]) and key > after)
         most = request.get("PaginationConfig", {}).get("MaxItems")
-        yield {
-            "Contents": [{"Key": k, "Size": len(found[k][0]), "LastModified": found[k][1]} for k in keys[:most]]
-        }
+        yield {"Contents": [{"Key": k, "Size": len(found[k][0]), "LastModified": found[k][1]} for k in keys[:most]]}

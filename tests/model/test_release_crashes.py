@@ -23,7 +23,12 @@ DAY = 24 * 3600
 FAMILIES = (
     "create", "canary", "stepped", "shadow", "multi_stage", "back by hand", "bad canary", "bad stepped", "bad create",
 )  # fmt: skip
-ENDS = {"back by hand": "rolled back", "bad canary": "rolled back", "bad stepped": "rolled back", "bad create": "rolled back"}
+ENDS = {
+    "back by hand": "rolled back",
+    "bad canary": "rolled back",
+    "bad stepped": "rolled back",
+    "bad create": "rolled back",
+}
 
 
 @contextmanager
@@ -93,7 +98,9 @@ def test_a_crash_at_any_aws_call_leaves_nothing_that_one_reconcile_does_not_mend
             try:
                 crashed(family, [point], again=again)
             except AssertionError as error:
-                raise AssertionError(f"crash {point} of {family}, {'tried again' if again else 'aborted'}: {error}") from error
+                raise AssertionError(
+                    f"crash {point} of {family}, {'tried again' if again else 'aborted'}: {error}"
+                ) from error
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="a nightly test")
@@ -102,7 +109,7 @@ def test_two_crashes_leave_nothing_that_one_reconcile_does_not_mend(family: str)
     count, draw = calls(family), random.Random(family)
     for _ in range(200):
         pair = [(draw.randrange(count), draw.choice(("before", "after"))) for _ in range(2)]
-        again = draw.random() < 0.5  # noqa: PLR2004
+        again = draw.random() < 0.5
         try:
             crashed(family, pair, again=again)
         except AssertionError as error:
@@ -348,7 +355,11 @@ _look = judging._look
 def hopeful(*given: Any) -> Any:
     """Take unknown for healthy."""
     look = _look(*given)
-    return judging._Look(Verdict("healthy", "nothing bad was seen"), look.seen) if look.verdict.state == "unknown" else look
+    return (
+        judging._Look(Verdict("healthy", "nothing bad was seen"), look.seen)
+        if look.verdict.state == "unknown"
+        else look
+    )
 
 
 MECHANISMS: dict[str, tuple[Callable[[], None], list[Callable[[], Any]]]] = {
@@ -408,11 +419,11 @@ def ledger_after(world: World, seed: int) -> list[Any]:
         text = draw.choice(conditions)
         given = {"n": number} if ":n" in text else {}
         more: dict[str, Any] = {"only_if": text, "given": given}
-        if draw.random() < 0.3:  # noqa: PLR2004
+        if draw.random() < 0.3:
             more |= {"remove": ("s",)}
         else:
             more |= {"put": {"s": {"deep": [number, 0.5, None]}}}
-        more |= {"add": {"n": number}} if draw.random() < 0.5 else {}  # noqa: PLR2004
+        more |= {"add": {"n": number}} if draw.random() < 0.5 else {}
         act: list[Callable[[], Any]] = [
             lambda key=key, more=more: ledger.change("p", key, **more),
             lambda key=key, number=number: ledger.put_once("p", key, {"n": number}),
@@ -422,7 +433,11 @@ def ledger_after(world: World, seed: int) -> list[Any]:
             lambda key=key: ledger.remove("p", key),
         ]
         said.append(draw.choices(act, (6, 2, 2, 1))[0]())
-    said += [list(ledger.query("p")), list(ledger.query("p", "b")), list(ledger.query("p", before="c", newest_first=True))]
+    said += [
+        list(ledger.query("p")),
+        list(ledger.query("p", "b")),
+        list(ledger.query("p", before="c", newest_first=True)),
+    ]
     return [*said, list(ledger.query("p", limit=1)), list(ledger.history("s")), [ledger.read("p", k) for k in "abc"]]
 
 

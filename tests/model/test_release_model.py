@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from typing import Any
-from unittest.mock import patch
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from linnet.errors import LinnetError
-from linnet.gateways import leases, ledger, registry, releases
+from linnet.gateways import ledger, registry, releases
 from local.sagemaker.api import ApiError
 from tests.model.faults import FAULTS, STRATEGIES, Crash, Stage, failing
 from tests.model.world import CHANGES, ENDPOINT, MODEL, Execution, Lost, World, broken
@@ -166,7 +164,7 @@ class Releases(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.world.lab.clock.advance(seconds)
 
-    @precondition(lambda self: list(ledger.query(f"model/{MODEL}", "candidate#")))
+    @precondition(lambda _: list(ledger.query(f"model/{MODEL}", "candidate#")))
     @rule(data=st.data(), status=st.sampled_from(["Approved", "Rejected"]), told=st.booleans())
     def the_registry_says_otherwise(self, data: Any, status: str, told: bool) -> None:
         row = data.draw(st.sampled_from(list(ledger.query(f"model/{MODEL}", "candidate#"))))
@@ -192,7 +190,9 @@ class Releases(RuleBasedStateMachine):
                 self.edited = True
             elif what == "weights":
                 weights = [{"VariantName": name, "DesiredWeight": 7.0} for name in found.fleet.production]
-                lab.call("UpdateEndpointWeightsAndCapacities", EndpointName=ENDPOINT, DesiredWeightsAndCapacities=weights)
+                lab.call(
+                    "UpdateEndpointWeightsAndCapacities", EndpointName=ENDPOINT, DesiredWeightsAndCapacities=weights
+                )
             elif what == "system update":
                 endpoints.system_update(ENDPOINT, 600)
             elif what == "failing rollback":
@@ -237,5 +237,5 @@ class Releases(RuleBasedStateMachine):
 def test_i1_i2_i3_i8_hold_for_any_schedule_of_releases_deaths_faults_and_strangers() -> None:
     Releases.played = 0
     run_state_machine_as_test(Releases, settings=SETTINGS)
-    print(f"{Releases.played} schedules")
+    print(f"{Releases.played} schedules")  # noqa: T201 - how many ran is part of the result
     assert Releases.played >= SCHEDULES * 0.9

@@ -465,7 +465,8 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
     """End what an execution of release or rollback left behind when it died; return what was done.
 
     An endpoint that the release had touched is taken back by `rollback`, which takes the lease over; an untouched one
-    is only set free. A rollback that died on its way is gone on with by another one. Called for every ended execution: most have freed their lease themselves.
+    is only set free. A rollback that died on its way is gone on with by another one. Called for every ended execution:
+    most have freed their lease themselves.
     """
     model = str(given.get("model", ""))
     endpoint = names.base(settings().stack, model)
