@@ -402,3 +402,48 @@ def test_the_model_sees_when_a_mechanism_is_taken_away(mechanism: str) -> None:
             stack.enter_context(each())
         with pytest.raises(AssertionError):
             schedule()
+
+
+# -- the tables are as good as moto's ------------------------------------------------------------------------------------
+
+
+def ledger_after(world: World, seed: int) -> list[Any]:
+    """Do what the ledger can do, at random, and return all that it answered and holds."""
+    draw, said = random.Random(seed), []
+    conditions = (
+        "attribute_exists(pk)", "attribute_not_exists(pk) OR #n <= :n", "attribute_not_exists(#n) OR #n <> :n",
+        "attribute_exists(pk) AND (attribute_not_exists(#s) OR #n = :n)", "attribute_not_exists(pk) OR attribute_exists(pk)",
+    )  # fmt: skip
+    for _ in range(60):
+        key, number = draw.choice("abc"), draw.randrange(3)
+        text = draw.choice(conditions)
+        given = {"n": number} if ":n" in text else {}
+        more: dict[str, Any] = {"only_if": text, "given": given}
+        if draw.random() < 0.3:
+            more |= {"remove": ("s",)}
+        else:
+            more |= {"put": {"s": {"deep": [number, 0.5, None]}}}
+        more |= {"add": {"n": number}} if draw.random() < 0.5 else {}
+        act: list[Callable[[], Any]] = [
+            lambda key=key, more=more: ledger.change("p", key, **more),
+            lambda key=key, number=number: ledger.put_once("p", key, {"n": number}),
+            lambda key=key, number=number: ledger.append(
+                "s", "k", "t", {"n": number}, key=key, beside=[ledger.changed("p", key, add={"n": 1})]
+            ),
+            lambda key=key: ledger.remove("p", key),
+        ]
+        said.append(draw.choices(act, (6, 2, 2, 1))[0]())
+    said += [
+        list(ledger.query("p")),
+        list(ledger.query("p", "b")),
+        list(ledger.query("p", before="c", newest_first=True)),
+    ]
+    return [*said, list(ledger.query("p", limit=1)), list(ledger.history("s")), [ledger.read("p", k) for k in "abc"]]
+
+
+def test_the_tables_answer_as_motos_do() -> None:
+    for seed in range(6):
+        with World().open() as world:
+            expected = ledger_after(world, seed)
+        with World(quick=True).open() as world:
+            assert ledger_after(world, seed) == expected
