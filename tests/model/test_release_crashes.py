@@ -177,6 +177,19 @@ def test_a_rollback_by_hand_that_died_before_its_update_leaves_what_serves() -> 
         assert stage.world.champion()["version"] == 2
 
 
+def test_a_release_that_died_and_was_overtaken_is_ended_and_told() -> None:
+    """Its row stayed an intent for ever: nobody was told, and the clean-up took it for at work."""
+    with staged("canary") as (stage, execution):
+        until(stage, execution, "start")
+        stage.abort(execution)
+        newer = stage.approved()
+        stage.play()
+        assert stage.world.champion()["version"] == newer
+        stage.converges()
+        stage.check_end()
+        assert [row["state"] for row in stage.rows()] == ["promoted", "held", "promoted"]
+
+
 # -- the test of the tests: each mechanism taken away must be seen ----------------------------------------------------------
 
 

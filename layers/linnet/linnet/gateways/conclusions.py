@@ -55,6 +55,19 @@ def conclude(
     return {"outcome": outcome, "version": row["version"], "why": why}
 
 
+def end_overtaken(model: str, at: str) -> list[int]:
+    """End as held the releases that died and whose lease another one took over and freed; return their fences."""
+    endpoint = names.base(settings().stack, model)
+    lease = ledger.read(f"endpoint/{endpoint}", "lease") or {"fence": 0}
+    if "owner" in lease:
+        return []
+    rows = [row for row in ledger.query(f"model/{model}", "release#") if row["state"] == "intent"]
+    over = [row for row in rows if row["fence"] <= lease["fence"]]  # a later one may have begun just now
+    for row in over:
+        _record(row, "held", "it died, and another release took its lease over", at, sagemaker.endpoint(endpoint))
+    return [int(row["fence"]) for row in over]
+
+
 def _promote(row: Mapping[str, Any], live: Mapping[str, Any] | None, at: str) -> None:
     """Make the released version champion, after reading back that it alone serves (F47)."""
     plan = row["plan"]

@@ -14,7 +14,18 @@ from botocore.exceptions import ClientError
 from linnet.decisions import lineage, names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
-from linnet.gateways import approvals, endings, leases, ledger, notifications, releases, runs, sagemaker, specs
+from linnet.gateways import (
+    approvals,
+    conclusions,
+    endings,
+    leases,
+    ledger,
+    notifications,
+    releases,
+    runs,
+    sagemaker,
+    specs,
+)
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -374,6 +385,8 @@ def reconcile(model: str, at: str) -> dict[str, str]:
     holder = leases.holder(endpoint)
     if holder and not leases.runs(holder):
         done["lease"] = endings.abandon(holder, holder.rpartition(":")[2], {"model": model}, at)
+    if over := conclusions.end_overtaken(model, at):
+        done["overtaken"] = f"held: {over}"
     newest = client("sagemaker").list_model_packages(
         ModelPackageGroupName=endpoint, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending",
         MaxResults=1,
