@@ -157,3 +157,12 @@ def test_peer_bug_mcd_a_weights_are_shares_of_a_hundred(percent: int) -> None:
     found = rollout.weights(plan("stepped"), percent)
 
     assert found == {"green": percent, "blue": 100 - percent}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "back"),
+    [("canary", "canary"), ("stepped", "stepped"), ("shadow", "all_at_once"), ("ab", "all_at_once"),
+     ("multi_stage", "all_at_once")],
+)  # fmt: skip
+def test_rb_04_a_way_back_does_not_take_weeks(strategy: Any, back: str) -> None:
+    assert rollout.way_back(Rollout(strategy=strategy).model_dump())["strategy"] == back

@@ -177,6 +177,15 @@ def weights(found: Mapping[str, Any], percent: int) -> dict[str, float]:
     return {found["variant"]: float(percent), str(found["champion_variant"]): float(_ALL - percent)}
 
 
+def way_back(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rollout by which an older version goes out again: a strategy of days or weeks becomes all at once.
+
+    The version has served before; its update has SageMaker's guard and RB-02's last check.
+    """
+    slow = rollout["strategy"] in (*MIRRORED, "ab")
+    return dict(rollout) | ({"strategy": "all_at_once"} if slow else {})
+
+
 def bake_seconds(found: Mapping[str, Any]) -> int:
     """Return how long SageMaker's own rollout bakes before all traffic is on the new fleet; 0 where it does not."""
     if not found["deployment"]:

@@ -53,7 +53,7 @@ def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
     look = _look(row, progress, at)
     sight = live | {"rejected": rejected, "answer": _heard(row, progress)}
     answer = steps.settle(
-        plan, progress, sight, look.verdict.row() | {"better": look.better}, row["spec"]["rollout"], at
+        plan, progress, sight, look.verdict.row() | {"better": bool(look.better)}, row["spec"]["rollout"], at
     )
     value = steps.published(answer["progress"], look.verdict.row())
     if plan["alarms"] and value is not None and steps.judged(progress) and progress["phase"] != "mirroring":
@@ -118,15 +118,15 @@ class _Look:
     verdict: Verdict
     seen: Evidence = field(default_factory=Evidence)
     tests: list[Test] = field(default_factory=list)
-    better: bool = False
     answers: dict[str, Any] = field(default_factory=dict)
+    better: bool | None = None
+    """Whether an ab test has its winner; None where nobody asks."""
+    better_by: str = ""
 
     def row(self, at: str) -> dict[str, Any]:
-        return self.verdict.row() | {
-            "evidence": self.seen.row(),
-            "tests": [test.row() for test in self.tests],
-            "at": at,
-        }
+        proof = {} if self.better is None else {"better": {"by": self.better_by, "shown": self.better}}
+        tests = [test.row() for test in self.tests]
+        return self.verdict.row() | {"evidence": self.seen.row(), "tests": tests, "at": at} | proof
 
 
 def _look(row: Mapping[str, Any], progress: Mapping[str, Any], at: str) -> _Look:
@@ -151,8 +151,9 @@ def _look(row: Mapping[str, Any], progress: Mapping[str, Any], at: str) -> _Look
         and sum(compared.predictions[0] if compared.predictions else ()) < _FEW_ANSWERS
     ):
         missing = sorted({*missing, "predictions"})
-    wins = bool(plan["prove"]) and better(compared, str(rules["better_by"]), float(rules["false_rollback"]))
-    return _Look(conclude(plain, tests, missing), seen, tests, wins, read)
+    by = str(rules["better_by"])
+    wins = better(compared, by, float(rules["false_rollback"])) if plan["prove"] else None
+    return _Look(conclude(plain, tests, missing), seen, tests, read, wins, by)
 
 
 def _alpha(plan: Mapping[str, Any], rules: Mapping[str, Any]) -> float:

@@ -169,6 +169,8 @@ def _release_intent(
         raise ConflictError(f"the endpoint {endpoint} is {live['status']}: {live['reason'] or 'a person must mend it'}")
     shape = _shape(endpoint, live) if live else None
     resized = "instance_count" in changes
+    if back:  # who goes back does not go back for weeks
+        spec = dict(spec) | {"rollout": rollout.way_back(spec["rollout"])}
     plan = rollout.plan(
         stack=settings().stack, model=model, version=version, fence=fence, spec=spec, live=shape, resized=resized
     ) | {"resized": resized}
