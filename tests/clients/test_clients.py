@@ -21,7 +21,7 @@ def test_every_service_of_linnet_answers_a_client_at_the_one_address(stack: Stac
     assert facts["read back"]
     assert facts["keys"] == ["code/sourcedir.tar.gz", "train/rows.csv"]
     assert facts["ledger"] == ["ACTIVE", ["pk", "sk"]]
-    machines = ["intake", "monitor", "offboard", "onboard", "release", "retrain", "rollback"]
+    machines = ["intake", "monitor", "offboard", "onboard", "release", "retrain", "rollback", "watch"]
     assert facts["machines"] == [f"{STACK}-{machine}" for machine in machines]
     assert facts["functions"] > 20
     assert facts["answer"] == {"windows": []}
