@@ -357,3 +357,25 @@ def test_g8_the_watch_ends_with_its_window(world: World) -> None:
     assert judging.watch(MODEL, world.at) == "unknown"
     world.lab.clock.advance(120)
     assert judging.watch(MODEL, world.at) is None
+
+
+def test_a_stage_of_hours_is_judged_on_all_its_minutes_though_only_the_last_are_read_again(world: World) -> None:
+    serving(world, strategy="stepped", ladder=(50, 100), waits=(2 * 3600, 300), maximum_seconds=28800)
+    second = approved(world, scores(0.2), "v2", rate=20)
+    asked: list[float] = []
+    read = world.cloudwatch.get_metric_data
+
+    def reading(**request: Any) -> dict[str, Any]:
+        minutes = (request["EndTime"] - request["StartTime"]).total_seconds() / 60
+        asked.append(sum(60 * minutes / query["MetricStat"]["Period"] for query in request["MetricDataQueries"]))
+        return read(**request)
+
+    world.cloudwatch.get_metric_data = reading  # type: ignore[method-assign]
+    assert finished(second) == "promoted"
+
+    row = world.release(2)
+    seen = next(test["seen"] for test in row["verdict"]["tests"] if test["metric"] == "errors")
+    folded = row["answers"]["minutes"]["past"]["errors"]["counts"]
+    assert folded[0] > 500
+    assert folded[0] < seen < 2000  # half of 20 a minute in two hours, and the last stage
+    assert max(asked) < 1000  # datapoints: eight metrics over two hours

@@ -17,11 +17,13 @@ from linnet.decisions.sequential import BUDGET, Minute, growth, line
 from linnet.decisions.verdict import (
     Comparison,
     Evidence,
+    Past,
     Verdict,
     assess,
     better,
     compare,
     conclude,
+    fold,
     probe,
     worst,
 )
@@ -126,7 +128,7 @@ METRICS = st.sets(st.sampled_from(sorted(BUDGET)))
 
 
 def test_the_metrics_of_a_comparison_share_one_error_and_each_has_a_margin() -> None:
-    assert set(GOOD) == set(BAD) == set(BUDGET) == set(MARGINS) == set(vars(Comparison()))
+    assert set(GOOD) == set(BAD) == set(BUDGET) == set(MARGINS) == set(vars(Comparison())) - {"past"}
     assert math.fsum(BUDGET.values()) == pytest.approx(1.0)
     assert math.fsum(math.exp(-test.line) for test in compare(Comparison(**GOOD), MARGINS, ALPHA)) == pytest.approx(
         ALPHA
@@ -240,3 +242,28 @@ def test_a_good_fleet_is_taken_back_no_oftener_than_the_spec_allows_over_all_loo
             for n in (4, 14, 29)
         )  # fmt: skip
     assert taken <= stats.binom.ppf(0.999, 150, alpha)
+
+
+some_minutes = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(0, 540), st.integers(0, 540)).map(
+        lambda n: Minute(n[0], min(n[:2]), n[2], min(n[2:]))
+    ),
+    max_size=12,
+)
+
+
+@given(some_minutes, st.lists(st.integers(0, 12), max_size=3), st.sampled_from(["errors", "latency"]))
+def test_minutes_that_were_folded_in_count_as_if_they_were_read_again(
+    found: list[Minute], cuts: list[int], metric: str
+) -> None:
+    past, start = Past(), 0
+    for cut in sorted(min(cut, len(found)) for cut in cuts):
+        past = Past(**fold(past, found[start:cut], MARGINS[metric]).row())
+        start = cut
+    whole, parts = Comparison(**{metric: found}), Comparison(**{metric: found[start:]}, past={metric: past})
+
+    one, other = compare(whole, MARGINS, ALPHA), compare(parts, MARGINS, ALPHA)
+
+    assert [(t.seen, t.why) for t in one] == [(t.seen, t.why) for t in other]
+    assert [t.evidence for t in one] == pytest.approx([t.evidence for t in other])
+    assert better(whole, metric, 0.3) == better(parts, metric, 0.3)

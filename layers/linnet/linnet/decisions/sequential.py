@@ -72,9 +72,24 @@ def growth(minutes: Iterable[Minute], tolerated: float = 1.0) -> list[float]:
     Raises:
         BadInputError: `tolerated` is not above 0.
     """
+    return grow(minutes, tolerated)[1]
+
+
+def grow(
+    minutes: Iterable[Minute], tolerated: float = 1.0, logs: Sequence[float] = ()
+) -> tuple[list[float], list[float]]:
+    """Return the logs of the likelihood ratios by RATIOS after these minutes, and `growth`; `logs` are those before them.
+
+    So a long release is judged without reading its first minutes again.
+
+    Raises:
+        BadInputError: `tolerated` is not above 0, or `logs` is not empty and has not one value a ratio.
+    """
     if not 0 < tolerated < math.inf:
         raise BadInputError("tolerated", tolerated, "above 0")
-    logs, path = [0.0] * len(RATIOS), []
+    if logs and len(logs) != len(RATIOS):
+        raise BadInputError("logs", list(logs), f"{len(RATIOS)} values, or none")
+    logs, path = list(logs) or [0.0] * len(RATIOS), []
     steps = [math.log(ratio) for ratio in RATIOS]
     for minute in minutes:
         if minute.new and minute.old and minute.new_hits + minute.old_hits:
@@ -82,7 +97,7 @@ def growth(minutes: Iterable[Minute], tolerated: float = 1.0) -> list[float]:
             for index, ratio in enumerate(RATIOS):
                 logs[index] += minute.new_hits * steps[index] - _log_total(minute, ratio * tolerated) + null
         path.append(_log_sum(logs) - math.log(len(RATIOS)))
-    return path
+    return logs, path
 
 
 def _log_total(minute: Minute, odds: float) -> float:

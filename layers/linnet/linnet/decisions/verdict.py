@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from linnet.decisions.sequential import Minute, dearer, exceeds, growth, line, shifted
+from linnet.decisions.sequential import Minute, dearer, exceeds, grow, line, shifted
 from linnet.errors import BadInputError
 
 State = Literal["healthy", "unhealthy", "unknown"]
@@ -75,6 +75,40 @@ def assess(evidence: Evidence, health: Mapping[str, Any]) -> Verdict:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What minutes that are not read again have left: the evidence so far, in both directions, and the counts."""
+
+    logs: Sequence[float] = ()
+    most: float = 0.0
+    """The largest evidence that the new fleet is worse."""
+    back: Sequence[float] = ()
+    back_most: float = 0.0
+    """The largest evidence that it is better."""
+    counts: Sequence[int] = (0, 0, 0, 0)
+    """Requests and hits of the new fleet, requests and hits of the champion's."""
+
+    def row(self) -> dict[str, Any]:
+        """Return it as a JSON document, of which `Past(**row)` makes it again."""
+        return {name: list(value) if isinstance(value, tuple | list) else value for name, value in asdict(self).items()}
+
+
+def fold(past: Past, minutes: Sequence[Minute], tolerated: float) -> Past:
+    """Return the past with these minutes in it."""
+    logs, path = grow(minutes, tolerated, past.logs)
+    back, back_path = grow(_swapped(minutes), 1.0, past.back)
+    return Past(logs, max([past.most, *path]), back, max([past.back_most, *back_path]), _counts(past, minutes))
+
+
+def _swapped(minutes: Sequence[Minute]) -> list[Minute]:
+    return [Minute(m.old, m.old_hits, m.new, m.new_hits) for m in minutes]
+
+
+def _counts(past: Past, minutes: Sequence[Minute]) -> list[int]:
+    each = zip(*((m.new, m.new_hits, m.old, m.old_hits) for m in (Minute(*past.counts), *minutes)), strict=True)
+    return [sum(values) for values in each]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What both fleets did since the new one took part, metric by metric; None is what was not seen."""
 
@@ -90,6 +124,8 @@ class Comparison:
     """Labelled requests that were called wrongly, file of labels by file."""
     cost: tuple[Sequence[float], Sequence[float]] | None = None
     """What labelled requests cost, as shares of the dearest wrong call: the new fleet's, the champion's."""
+    past: Mapping[str, Past] = field(default_factory=dict)
+    """By metric, what came before these minutes."""
 
 
 _WORDS = {
@@ -129,10 +165,12 @@ def compare(seen: Comparison, margins: Mapping[str, float], alpha: float) -> lis
     """
     found = []
     for metric in ("errors", "latency", "quality"):
-        minutes: Sequence[Minute] | None = getattr(seen, metric)
-        if minutes:
-            evidence = max(growth(minutes, margins[metric]), default=0.0)
-            found.append(_test(metric, evidence, alpha, sum(m.new for m in minutes), _rates(minutes)))
+        minutes: Sequence[Minute] = getattr(seen, metric) or ()
+        past = seen.past.get(metric, Past())
+        total = _counts(past, minutes)
+        if any(total):
+            evidence = max([past.most, *grow(minutes, margins[metric], past.logs)[1]])
+            found.append(_test(metric, evidence, alpha, total[0], _rates(total)))
     if seen.predictions and sum(seen.predictions[0]):
         counts, expected = seen.predictions
         evidence = shifted(counts, expected, margins["predictions"])
@@ -153,18 +191,16 @@ def better(seen: Comparison, metric: str, alpha: float) -> bool:
     if metric == "cost":
         new, old = seen.cost or ((), ())
         return bool(new and old) and dearer(old, new) >= limit
-    minutes = getattr(seen, metric) or ()
-    swapped = [Minute(m.old, m.old_hits, m.new, m.new_hits) for m in minutes]
-    return max(growth(swapped), default=0.0) >= limit
+    past = seen.past.get(metric, Past())
+    return max([past.back_most, *grow(_swapped(getattr(seen, metric) or ()), 1.0, past.back)[1]]) >= limit
 
 
 def _test(metric: str, evidence: float, alpha: float, seen: int, told: str) -> Test:
     return Test(metric, evidence, line(metric, alpha), seen, f"{_WORDS[metric]}: {told}")
 
 
-def _rates(minutes: Sequence[Minute]) -> str:
-    new, hits = sum(m.new for m in minutes), sum(m.new_hits for m in minutes)
-    old, others = sum(m.old for m in minutes), sum(m.old_hits for m in minutes)
+def _rates(counts: Sequence[int]) -> str:
+    new, hits, old, others = counts
     return f"{hits} of {new}, the champion's {others} of {old}"
 
 

@@ -16,12 +16,14 @@ from linnet.decisions.sequential import Minute
 from linnet.decisions.verdict import (
     Comparison,
     Evidence,
+    Past,
     Test,
     Verdict,
     assess,
     better,
     compare,
     conclude,
+    fold,
     probe,
     worst,
 )
@@ -31,6 +33,8 @@ from linnet.settings import settings
 
 _LARGEST_ROWS = 8 * 1024 * 1024
 _HALF = 0.5
+_SETTLED, _FOLD = timedelta(minutes=15), timedelta(hours=1)
+"""A datapoint may come so late; minutes are folded in so many at once."""
 _FEW_ANSWERS = 50
 """So many captured answers must have been seen before a fleet is called healthy, where they are captured."""
 
@@ -184,7 +188,9 @@ def _compared(
     spread, captured = row.get("expected_answers"), bool(row["spec"]["endpoint"]["capture_percent"])
     seen: dict[str, Any] = {}
     if old:
-        seen |= metrics.minutes(endpoint, new, old, since, now, row.get("slow_ms"))
+        read["minutes"] = _folded(row, new, old, since, now, read.get("minutes"))
+        seen["past"] = {metric: Past(**past) for metric, past in read["minutes"]["past"].items()}
+        seen |= metrics.minutes(endpoint, new, old, _moment(read["minutes"]["until"]), now, row.get("slow_ms"))
     if captured and spread:
         state = _of(read.get("predictions"), new, keep=("counts",))  # the same model answers at every stage
         read["predictions"] = state | answers.predictions(new, endpoint, spread["edges"], state)
@@ -202,6 +208,29 @@ def _compared(
         seen["quality"] = [Minute(*counts) for counts in read["labelled"]["files"]]
         seen["cost"] = tuple(_shares(calls, row["spec"]["costs"]) for calls in read["labelled"]["calls"])
     return Comparison(**seen), read
+
+
+def _folded(
+    row: Mapping[str, Any], new: answers.Fleet, old: answers.Fleet, since: datetime, now: datetime,
+    state: Mapping[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what the minutes `until` a time have left; once an hour those that no late datapoint can change are folded in.
+
+    All minutes of a stage of weeks at every look would be more than CloudWatch gives, and than it keeps.
+    """
+    found = {"until": since.isoformat(), "past": {}} | _of(state, new)
+    settled = (now - _SETTLED).replace(second=0, microsecond=0)
+    if settled - _moment(found["until"]) < _FOLD:
+        return found
+    read = metrics.minutes(
+        str(row["endpoint"]), new, old, _moment(found["until"]), settled + timedelta(minutes=1), row.get("slow_ms")
+    )
+    margins = row["spec"]["rollout"]["margins"]
+    past = {
+        metric: fold(Past(**found["past"].get(metric, {})), minutes, margins[metric]).row()
+        for metric, minutes in read.items()
+    }
+    return found | {"until": settled.isoformat(), "past": found["past"] | past}
 
 
 def _of(state: Mapping[str, Any] | None, fleet: answers.Fleet, keep: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from linnet.decisions.rollout import NAMESPACE, VERDICT
 from linnet.decisions.sequential import Minute
 from linnet.decisions.verdict import Evidence
+from linnet.errors import UnknownOutcomeError
 from linnet.gateways.clients import client
 from linnet.settings import settings
 
 WINDOW_SECONDS = 300
 _HOUR = 60
+_LONG = timedelta(hours=3)
 _OLDEST = timedelta(days=15) - timedelta(minutes=5)
 """CloudWatch keeps minutes for 15 days; asked for older ones it returns nothing at all (API reference, MetricStat)."""
 Fleet = tuple[str, str]
@@ -42,20 +44,30 @@ def evidence(endpoint: str, fleet: Fleet, since: datetime, at: datetime) -> Evid
     start, end = _next_minute(max(since, at - _OLDEST)), _next_minute(at)
     if start >= end:
         return Evidence()
-    try:
-        points = _read([_query(name, endpoint, fleet, *what) for name, what in _STATISTICS.items()], start, end)
-    except (ClientError, BotoCoreError):
-        return Evidence()
     late = at - timedelta(seconds=WINDOW_SECONDS)
+    queries = [_query(name, endpoint, fleet, *what) for name, what in _STATISTICS.items()]
+    try:
+        points = _read(queries, max(start, late.replace(second=0, microsecond=0)), end)
+        requests = _total(queries[0], _next_minute(since), end)
+    except (ClientError, BotoCoreError, UnknownOutcomeError):
+        return Evidence()
     recent = {name: sum(value for when, value in found if when >= late) for name, found in points.items()}
     measured = recent.get("measured", 0)
     return Evidence(
-        requests=sum(value for _, value in points.get("requests", [])),
+        requests=requests,
         errors=recent.get("errors"),
         latency_ms=recent["latency"] / measured / 1000 if measured and "latency" in recent else None,
         failures=recent.get("failures"),
         recent=recent.get("requests"),
     )
+
+
+def _total(query: dict[str, Any], start: datetime, end: datetime) -> float:
+    """Return a sum over a time: by the minute, and of more than three hours by whole hours, the first part of one left out."""
+    if end - start > _LONG:
+        start = start.replace(minute=0) + timedelta(hours=1)
+        query = {**query, "MetricStat": {**query["MetricStat"], "Period": 60 * _HOUR}}
+    return sum(value for found in _read([query], start, end).values() for _, value in found)
 
 
 def minutes(
@@ -66,6 +78,9 @@ def minutes(
     Whole minutes only, and not the last one: a datapoint of one fleet may come later than the other's (F18). All minutes
     since `since` that CloudWatch still has are read at every look, so that what comes late counts in its place. A fleet is
     (variant, config).
+
+    Raises:
+        UnknownOutcomeError: a metric cannot be read.
     """
     start, end = _next_minute(max(since, at - _OLDEST)), at.replace(second=0, microsecond=0) - timedelta(minutes=1)
     if start >= end:
@@ -107,7 +122,7 @@ def traffic(endpoint: str, fleet: Fleet, at: datetime) -> dict[str, float]:
     slow["MetricStat"]["Period"] = 60 * _HOUR
     try:
         points = _read([*queries, slow], start, _next_minute(at))
-    except (ClientError, BotoCoreError):
+    except (ClientError, BotoCoreError, UnknownOutcomeError):
         return {}
     requests = sum(value for _, value in points.get("requests", []))
     if not requests:
@@ -133,7 +148,7 @@ def _read(queries: list[dict[str, Any]], start: datetime, end: datetime) -> dict
         answer = client("cloudwatch").get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end, **more)
         for result in answer["MetricDataResults"]:
             if result.get("StatusCode", "Complete") not in ("Complete", "PartialData"):
-                return {}
+                raise UnknownOutcomeError(f"the metric {result['Id']} could not be read: {result['StatusCode']}")
             points = zip(result["Timestamps"], result["Values"], strict=True)
             if result["Values"]:
                 found.setdefault(result["Id"], []).extend(points)
