@@ -219,7 +219,7 @@ def test_as_07_after_a_ladder_the_scaling_goes_back_with_the_rollback(world: Wor
     assert ledger.read(f"endpoint/{ENDPOINT}", "scaling") is None
 
 
-@pytest.mark.parametrize("until", ["shift", "finish"])
+@pytest.mark.parametrize("until", ["shift", "update"])
 def test_as_07_a_ladder_taken_back_on_its_way_leaves_the_champion_scaled(world: World, until: str) -> None:
     """Before the hand-over and, with the last update refused, after it."""
     world.onboard(rollout=STEPPED)
@@ -231,7 +231,7 @@ def test_as_07_a_ladder_taken_back_on_its_way_leaves_the_champion_scaled(world: 
     ladder.rate = 60
     while ladder.next != until:
         ladder.step()
-    if until == "finish":
+    if until == "update":
         world.lab.clock.advance(60)
         world.check_scaling = _refuse  # type: ignore[method-assign]
         with pytest.raises(RuntimeError):
