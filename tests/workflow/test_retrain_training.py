@@ -226,8 +226,8 @@ def test_tr_03_f29_a_spot_job_that_loses_its_instance_goes_on_and_the_run_knows_
 
 def test_f29_a_run_that_may_pay_goes_on_once_on_demand_when_no_spot_instance_comes(world: World) -> None:
     model = "paying"
-    spot = {"max_wait_seconds": 240, "then_on_demand": True}
-    world.onboard(model, training={"hyperparameters": SOME, "max_runtime_seconds": 240, "spot": spot},
+    spot = {"max_wait_seconds": 60, "then_on_demand": True}
+    world.onboard(model, training={"hyperparameters": SOME, "max_runtime_seconds": 60, "spot": spot},
                   approval={"automatic": 0.86})  # fmt: skip
     arn = begin(world, model, rows=6000)
     lost = begun_job(world, model)
