@@ -367,7 +367,9 @@ def bad_release(story: Story, callers: Callers) -> None:
         total = counted["answered"] + counted["errors"]
         share = counted["errors"] / total
         phase.expect("callers did see the canary", counted["errors"] > 0, dict(counted))
-        phase.expect("errors stay within the canary's share of 10 %", share <= 0.10, f"{share:.3f} of {total}")
+        percent = FEW_CALLERS["canary_percent"]
+        seen = f"{share:.3f} of {total}"
+        phase.expect(f"errors stay within the canary's share of {percent} %", share <= percent / 100, seen)
         callers.phase = "after the rollback"
         phase.ids = {"execution": ended["executionArn"], "package": package, "config": before}
         phase.result = f"rolled back; {counted['errors']} errors in {total} calls ({share:.1%})"
