@@ -226,12 +226,17 @@ def test_tr_03_f29_a_spot_job_that_loses_its_instance_goes_on_and_the_run_knows_
 
 def test_f29_a_run_that_may_pay_goes_on_once_on_demand_when_no_spot_instance_comes(world: World) -> None:
     model = "paying"
-    spot = {"max_wait_seconds": 60, "then_on_demand": True}
-    world.onboard(model, training={"hyperparameters": SOME, "max_runtime_seconds": 60, "spot": spot},
+    spot = {"max_wait_seconds": 300, "then_on_demand": True}
+    world.onboard(model, training={"hyperparameters": SOME, "max_runtime_seconds": 300, "spot": spot},
                   approval={"automatic": 0.86})  # fmt: skip
     arn = begin(world, model, rows=6000)
     lost = begun_job(world, model)
-    assert world.stack.trouble("interrupt_training_job", name=lost) == ""
+
+    def taken_away_until_it_is_given_up() -> bool:
+        world.stack.trouble("interrupt_training_job", name=lost)  # refused while no instance is there
+        return str(world.sagemaker.describe_training_job(TrainingJobName=lost)["TrainingJobStatus"]) != "InProgress"
+
+    world.wait("the end of the spot job", taken_away_until_it_is_given_up)
     ended = world.follow(arn)
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
