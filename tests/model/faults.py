@@ -164,6 +164,8 @@ class Stage:
         self.world.lab.clock.advance(later)
         self.reconcile()
         self.quiet()
+        judging.watch(MODEL, self.world.at)  # time has passed: what the looks at a champion see has changed with it
+        self._then_play()
         self.written = []
         self.world.tap = self._note
         self.reconcile()

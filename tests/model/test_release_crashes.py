@@ -14,7 +14,7 @@ import pytest
 from linnet.decisions import progress, rollout
 from linnet.decisions.verdict import Verdict
 from linnet.errors import BusyError
-from linnet.gateways import cleanup, conclusions, judging, leases, ledger, releases, sagemaker
+from linnet.gateways import cleanup, conclusions, endings, judging, leases, ledger, releases, sagemaker
 from tests.model.faults import Crash, Stage, failing
 from tests.model.world import ENDPOINT, MODEL, Execution, World, broken
 
@@ -177,17 +177,38 @@ def test_a_rollback_by_hand_that_died_before_its_update_leaves_what_serves() -> 
         assert stage.world.champion()["version"] == 2
 
 
-def test_a_release_that_died_and_was_overtaken_is_ended_and_told() -> None:
-    """Its row stayed an intent for ever: nobody was told, and the clean-up took it for at work."""
+def test_a_release_waits_until_what_a_dead_one_left_on_the_endpoint_is_taken_back() -> None:
+    """It took the lease over, and the unjudged version that it found serving became its own way back."""
     with staged("canary") as (stage, execution):
-        until(stage, execution, "start")
+        until(stage, execution, "judge")
         stage.abort(execution)
-        newer = stage.approved()
-        stage.play()
-        assert stage.world.champion()["version"] == newer
+        newer = stage.approved(broken)
+        waiting = stage.executions[-1]
+        for _ in range(3):
+            stage.step(waiting)
+            assert (waiting.next, waiting.fence) == ("take", None)
+        stage.reconcile()
         stage.converges()
+        assert stage.world.release(4)["version"] == newer
+        assert stage.world.release(4)["previous"]["champion"]["version"] == 1
+        assert [row["state"] for row in stage.rows()] == ["promoted", "rolled back", "rolled back", "rolled back"]
         stage.check_end()
-        assert [row["state"] for row in stage.rows()] == ["promoted", "held", "promoted"]
+
+
+def test_a_release_that_died_and_whose_rollback_could_not_begin_is_ended_and_told() -> None:
+    """Its row stayed an intent for ever: nobody was told, and the clean-up took it for at work."""
+    with staged("create") as (stage, execution):
+        until(stage, execution, "judge")
+        stage.quiet()
+        lab = stage.world.lab
+        variants = lab.call("DescribeEndpointConfig", EndpointConfigName=stage.world.config())["ProductionVariants"]
+        lab.call("CreateEndpointConfig", EndpointConfigName="somebody-elses", ProductionVariants=variants)
+        lab.call("UpdateEndpoint", EndpointName=ENDPOINT, EndpointConfigName="somebody-elses")
+        stage.abort(execution)
+        stage.quiet()
+        stage.reconcile()
+        assert stage.rows()[0]["state"] == "held"
+        stage.check_end(held=True)
 
 
 # -- the test of the tests: each mechanism taken away must be seen ----------------------------------------------------------
@@ -224,7 +245,7 @@ def crash_at(family: str, method: str, *, again: bool) -> None:
 
 
 def overtaken() -> None:
-    """While one execution moves the champion it is taken for dead, and another one releases a newer version."""
+    """While one execution moves the champion it is taken for dead, and another one takes its release back."""
     with staged("canary") as (stage, execution):
         until(stage, execution, "conclude")
         highest: list[int] = []
@@ -232,15 +253,16 @@ def overtaken() -> None:
         def another() -> None:
             stage.world.states.running.discard(execution.arn)
             stage.world.states.ended.add(execution.arn)
-            stage.approved()
+            endings.abandon(execution.arn, execution.name, {"model": MODEL}, stage.world.at)
+            stage.adopt()
             newer = stage.executions[-1]
             while newer.lives:
                 stage.step(newer)
-            highest.append(int(stage.world.champion()["fence"]))
+            highest.append(int(stage.world.champion()["version"]))
 
-        stage.world.tap = at_call("update_item", another, "before")
+        stage.world.tap = at_call("transact_write_items", another, "before")
         stage.step(execution)
-        assert stage.world.champion()["fence"] == highest[0] == 3
+        assert stage.world.champion()["version"] == highest[0] == 1
 
 
 def stranger() -> None:
@@ -352,9 +374,9 @@ def recorded_afterwards() -> Iterator[None]:
 
 
 def put_anyway(row: Mapping[str, Any], champion: Mapping[str, Any]) -> None:
-    """Move the champion whatever its fence."""
+    """Move the champion whatever its fence and whoever holds the lease."""
     anything = "attribute_not_exists(pk) OR attribute_exists(pk)"
-    ledger.change(f"model/{row['model']}", "champion", put=champion, only_if=anything)
+    ledger.together(ledger.changed(f"model/{row['model']}", "champion", put=champion, only_if=anything))
 
 
 def in_service(_found: Any, now: Any, *_: Any) -> dict[str, Any]:
@@ -396,7 +418,7 @@ MECHANISMS: dict[str, tuple[Callable[[], None], list[Callable[[], Any]]]] = {
         abandoned_while_updating, [lambda: patch.object(rollout, "CHANGING", ())],
     ),
     "the end is not read back": (stranger, [lambda: patch.object(conclusions, "_check_serving", lambda *_: None)]),
-    "the champion's fence may fall": (overtaken, [lambda: patch.object(conclusions, "_put_champion", put_anyway)]),
+    "the champion is moved without the lease": (overtaken, [lambda: patch.object(conclusions, "_put_champion", put_anyway)]),
     "the clean-up does not ask what serves": (
         old_config_serves, [lambda: patch.object(cleanup, "_used", lambda _: set())],
     ),

@@ -337,8 +337,8 @@ def test_g8_a_champion_that_turns_out_bad_in_its_watch_window_goes_back_by_one_r
     world.lab.clock.advance(30)
     before = len(world.changes)
 
-    assert judging.watch(MODEL, world.at) == "started flights-watch-f2"
-    assert judging.watch(MODEL, world.at) == "started flights-watch-f2"  # the same name: the same rollback
+    assert judging.watch(MODEL, world.at) == "started: flights-watch-f2"
+    assert judging.watch(MODEL, world.at) == "already started: flights-watch-f2"
 
     assert list(world.states.started) == ["flights-watch-f2"]
     given = world.states.started["flights-watch-f2"]["input"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_answers_are_counted_over_the_bins_and_each_once_however_often_one_looks
     second = answers.predictions(NEW, ENDPOINT, EDGES, json.loads(json.dumps(first)))
 
     assert first["counts"] == [2, 1, 0, 0]
-    assert second == {"after": last, "counts": [2, 1, 0, 1]}
+    assert second == {"after": f"s3://{BUCKET}/{last}", "counts": [2, 1, 0, 1]}
     assert answers.predictions(NEW, ENDPOINT, EDGES, second) == second
     assert len(counted) == 2  # no file was read again
 
@@ -273,12 +274,14 @@ def test_a_late_file_of_labels_counts_once_whatever_hour_it_is_of_and_in_the_ord
 ) -> None:
     """S3 tells whole seconds, so that a file may come in the second of the last look's newest one."""
     arrived: dict[str, str] = {}
-    dated = s3.dated
+    objects = s3.objects
 
-    def clocked(uri: str, start: str, *, most: int) -> list[tuple[str, str]]:
-        return [(key, arrived[key]) for key, _ in dated(uri, start, most=most)]
+    def clocked(uri: str, *, after: str = "", most: int | None = None) -> Iterator[s3.Object]:
+        for found in objects(uri, after=after, most=most):
+            when = arrived.get(s3.split(found.uri)[1])
+            yield replace(found, at=datetime.fromisoformat(when)) if when else found
 
-    monkeypatch.setattr(s3, "dated", clocked)
+    monkeypatch.setattr(s3, "objects", clocked)
     bucket.capture(NEW, *(line(name, "0.9") for name in "abcd"))
     arrived[bucket.truth("0", {"a": "1"}, SINCE + timedelta(hours=3))] = "2026-11-21T12:30:00+00:00"
     first = labelled({})

@@ -232,7 +232,7 @@ def test_cpt_16_a_rejected_live_version_goes_back_and_the_watch_window_takes_a_b
     with model.callers(row="no number"):
         started = watch()
         ended = world.execution("rollback", backs, 120, model=model.model)
-    assert started == f"started {model.model}-watch-f2"
+    assert started == f"started: {model.model}-watch-f2"
     assert (ended["status"], model.config()) == ("SUCCEEDED", f"{model.endpoint}-v1-f1")
 
     with model.callers():

@@ -20,6 +20,8 @@ from linnet.events.spec_rollout import GUARDED, MIRRORED
 
 NAMESPACE, VERDICT = "Linnet", "ReleaseVerdict"
 SHADOW = "shadow"
+Fleet = tuple[str, str]
+"""A variant and the endpoint config that it serves under."""
 """The name of the shadow variant."""
 _LONGEST = 28_800
 _ALL = 100
@@ -198,8 +200,13 @@ def bake_seconds(found: Mapping[str, Any]) -> int:
     return wait if routing["Type"] == "CANARY" else wait * (-(-_ALL // int(routing["LinearStepSize"]["Value"])) - 1)
 
 
-def fleets(found: Mapping[str, Any], phase: str) -> tuple[tuple[str, str], tuple[str, str] | None]:
-    """Return (variant, config) of the new fleet and of the champion's that it is compared with in a phase.
+def alpha(found: Mapping[str, Any], rules: Mapping[str, Any]) -> float:
+    """Return the error that one stage may make: a candidate that is mirrored first is judged in two, each with half of it."""
+    return float(rules["false_rollback"]) / (2 if found["mirror"] else 1)
+
+
+def fleets(found: Mapping[str, Any], phase: str) -> tuple[Fleet, Fleet | None]:
+    """Return the new fleet and the champion's that it is compared with in a phase.
 
     In a native rollout both carry one variant name and are told apart by the config alone.
     """

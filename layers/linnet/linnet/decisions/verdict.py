@@ -18,6 +18,8 @@ from linnet.errors import BadInputError
 State = Literal["healthy", "unhealthy", "unknown"]
 FEW_FAILURES = 5
 """From so many failures on, a fleet that fails more requests than it answers needs no further evidence."""
+FEW_ANSWERS = 50
+"""So many captured answers must have been seen before a fleet is called healthy, where they are captured."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,34 @@ def compare(seen: Comparison, margins: Mapping[str, float], alpha: float) -> lis
         told = f"{_mean(new):.3f} a request, the champion's {_mean(old):.3f}"
         found.append(_test("cost", dearer(new, old, margins["cost"]), alpha, len(new), told))
     return found
+
+
+def wanted(phase: str, *, beside: bool, captured: bool, expected: bool) -> list[str]:
+    """Return the metrics without which a fleet is not called healthy in a phase of its release.
+
+    `beside`: the champion's fleet serves too, or did before; `captured`: answers are captured; `expected`: the spread that
+    they are held against is known. Capture reaches S3 minutes late, and SageMaker's own bake does not wait for it: there
+    the answers are waited for after the bake, before the promotion.
+    """
+    found = {
+        "errors": beside, "predictions": phase != "rolling" and expected and captured,
+        "agreement": phase == "mirroring" and captured,
+    }  # fmt: skip
+    return [metric for metric, needed in found.items() if needed]
+
+
+def missing(metrics: Sequence[str], tests: Sequence[Test], seen: Comparison) -> list[str]:
+    """Return those of the wanted metrics that have not been seen, or in too few answers to tell."""
+    known = {test.metric for test in tests}
+    if sum(seen.predictions[0] if seen.predictions else ()) < FEW_ANSWERS:
+        known -= {"predictions"}
+    return [metric for metric in metrics if metric not in known]
+
+
+def priced(calls: str, costs: Mapping[str, float]) -> list[float]:
+    """Return what calls cost, as shares of the dearest wrong one: `.` right, `p` a false positive, `n` a false negative."""
+    price = {"p": float(costs["false_positive_cost"]), "n": float(costs["false_negative_cost"]), ".": 0.0}
+    return [price[call] / (max(price.values()) or 1.0) for call in calls]
 
 
 def better(seen: Comparison, metric: str, alpha: float) -> bool:

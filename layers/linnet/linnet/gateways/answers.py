@@ -8,9 +8,10 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from linnet.decisions.rollout import Fleet
 from linnet.gateways import s3
 from linnet.gateways.sagemaker import PROBE
 from linnet.monitoring.records import BAD, Asked, labels_of, read_line
@@ -18,14 +19,12 @@ from linnet.settings import settings
 
 MOST_ANSWERS = 10_000
 """So many answers of a fleet are looked at; a shift that matters shows in fewer (bench/verdicts.py)."""
-_MOST_FILES = 400
-"""In one look."""
+_MOST_FILES, _MOST_TRUTH = 400, 4_000
+"""Read in one look; listed."""
 _MOST_OPEN = 500
 """Mirrored answers whose other half has not come are remembered up to this."""
 _LARGEST = 32 * 1024 * 1024
 _READERS = 8
-
-Fleet = tuple[str, str]
 
 
 def predictions(fleet: Fleet, endpoint: str, edges: list[float], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,8 +33,8 @@ def predictions(fleet: Fleet, endpoint: str, edges: list[float], state: Mapping[
     after = str(state.get("after") or "")
     if sum(counts) >= MOST_ANSWERS:
         return {"after": after, "counts": counts}
-    for key, asked in _answered(fleet, endpoint, after):
-        after = key
+    for uri, asked in _answered(fleet, endpoint, after):
+        after = uri
         for score in _scores(asked):
             counts[bisect.bisect_left(edges, score)] += 1
     return {"after": after, "counts": counts}
@@ -54,8 +53,8 @@ def agreement(
     after, waiting = list(seen["after"]), dict(seen["open"])
     hits, of = int(seen["hits"]), int(seen["of"])
     for who, fleet in enumerate((shadow, champion)):
-        for key, asked in _answered(fleet, endpoint, after[who]):
-            after[who] = key
+        for uri, asked in _answered(fleet, endpoint, after[who]):
+            after[who] = uri
             calls = "".join("1" if score >= thresholds[who] else "0" for score in _scores(asked))
             other = waiting.pop(asked.identity, None)
             if other is None or other[0] == who:
@@ -78,21 +77,22 @@ def labelled(
     """
     after, last = str(state.get("after") or ""), list(state.get("last") or ())
     files, calls = [list(row) for row in state.get("files") or []], list(state.get("calls") or ("", ""))
-    truth = s3.dated(
-        f"s3://{settings().data_bucket}/ground-truth/{endpoint}/", f"{since:%Y/%m/%d/%H}", most=10 * _MOST_FILES
+    folder = f"s3://{settings().data_bucket}/ground-truth/{endpoint}/"
+    truth = (
+        (o.at.isoformat(), o.uri) for o in s3.objects(folder, after=f"{folder}{since:%Y/%m/%d/%H}", most=_MOST_TRUTH)
     )
     # In the order in which they came: a label may come hours after later ones, and none is counted twice.
-    fresh = sorted((when, key) for key, when in truth if when >= after and key not in last)[:_MOST_FILES]
+    fresh = sorted((when, uri) for when, uri in truth if when >= after and uri not in last)[:_MOST_FILES]
     if not fresh or sum(map(len, calls)) >= MOST_ANSWERS:
         return {"after": after, "last": last, "files": files, "calls": calls}
     made: dict[str, tuple[int, list[bool]]] = {}
     for who, fleet in enumerate((new, old)):
         for _, asked in _answered(fleet, endpoint, "", since):
             made[asked.identity] = (who, [score >= thresholds[who] for score in _scores(asked)])
-    for when, key in fresh:
-        after, last = when, [*last, key] if when == after else [key]
+    for when, uri in fresh:
+        after, last = when, [*last, uri] if when == after else [uri]
         counts = [[0, 0], [0, 0]]
-        for found in labels_of(s3.read(f"s3://{settings().data_bucket}/{key}", limit=_LARGEST)):
+        for found in labels_of(s3.read(uri, limit=_LARGEST)):
             who, mine = made.pop(found[0], (0, [])) if found else (0, [])
             if not found or len(mine) != len(found[1]):
                 continue
@@ -124,31 +124,25 @@ def _scores(asked: Asked) -> list[float]:
 
 
 def _answered(fleet: Fleet, endpoint: str, after: str, since: datetime | None = None) -> Iterator[tuple[str, Asked]]:
-    """Yield a fleet's captured requests after a key, oldest first, each with the key of its file; probes left out."""
+    """Yield a fleet's captured requests after a file, oldest first, each with its file's URI; probes left out."""
     variant, config = fleet
-    folder = f"data-capture/{config}/{endpoint}/{variant}"
-    bucket = settings().data_bucket
-    found = _after(folder, after, f"{since:%Y/%m/%d/%H}" if since else "")
-    window = None if since is None else (since, since + timedelta(days=3650))
+    folder = f"s3://{settings().data_bucket}/data-capture/{config}/{endpoint}/{variant}/"
+    if since:  # the names of the files begin with their hour
+        after = max(after, f"{folder}{since:%Y/%m/%d/%H}")
+    found = [each.uri for each in s3.objects(folder, after=after, most=_MOST_FILES)]
     seen = 0
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(found), _READERS):  # a few files at a time: a busy endpoint's are megabytes each
-            keys = found[start : start + _READERS]
-            contents = readers.map(lambda key: s3.read(f"s3://{bucket}/{key}", limit=_LARGEST), keys)
-            for key, content in zip(keys, contents, strict=True):
+            uris = found[start : start + _READERS]
+            contents = readers.map(lambda uri: s3.read(uri, limit=_LARGEST), uris)
+            for uri, content in zip(uris, contents, strict=True):
                 for line in content.splitlines():
                     try:
-                        asked = read_line(line, (), window)
+                        asked = read_line(line, ())
                     except BAD:
                         continue
-                    if asked and not asked.identity.startswith(PROBE):
+                    if asked and not asked.identity.startswith(PROBE) and (since is None or asked.at >= since):
                         seen += 1
-                        yield key, asked
+                        yield uri, asked
                 if seen >= MOST_ANSWERS:
                     return
-
-
-def _after(folder: str, after: str, hour: str) -> list[str]:
-    """Return the keys below a folder after a key, and in an hour or later; their names begin with their time."""
-    first = max(after, f"{folder}/{hour}") if hour else after
-    return s3.keys(f"s3://{settings().data_bucket}/{folder}/", after=first, most=_MOST_FILES)

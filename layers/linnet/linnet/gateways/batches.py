@@ -8,13 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from linnet.decisions import batches, governor, names, signals
 from linnet.errors import BadInputError, NotFoundError
 from linnet.events.aws import S3Event
-from linnet.gateways import ledger, s3, specs
-from linnet.gateways.clients import client, error_code
+from linnet.gateways import ledger, machines, s3, specs
 from linnet.settings import settings
 
 LIST_BYTES = 32 * 1024 * 1024
@@ -108,13 +105,7 @@ def _collect(model: str, batch: str, quiet_seconds: int) -> None:
     """Start the machine that waits for the batch's quiet; its name makes it one."""
     name = f"{model}-batch-{names.digest(model, batch)}"
     given = {"model": model, "batch": batch, "correlation_id": name, "quiet_seconds": quiet_seconds}
-    try:
-        client("stepfunctions").start_execution(
-            stateMachineArn=settings().intake_machine, name=name, input=json.dumps(given, sort_keys=True)
-        )
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
+    machines.start(settings().intake_machine, name, given)
 
 
 def close_when_quiet(model: str, batch: str, at: str) -> dict[str, Any]:

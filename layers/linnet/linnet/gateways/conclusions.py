@@ -44,9 +44,9 @@ def conclude(
             _promote(row, live, at)
         elif outcome == "rolled back":
             _restore(row, live, at)
-        if live and outcome != "held":
-            scaling.join(endpoint, live["weights"])
         if outcome != "held":
+            if live:
+                scaling.join(endpoint, live["weights"])
             alarms.follow(model, releases.tags(row))
         _record(row, outcome, why, at, live)
     elif row["state"] != outcome:
@@ -103,13 +103,14 @@ def _check_serving(live: Mapping[str, Any] | None, config: str, variant: str | N
 
 
 def _put_champion(row: Mapping[str, Any], champion: Mapping[str, Any]) -> None:
-    """The champion's fence only grows: a holder from before cannot move it back (I3)."""
-    moved = ledger.change(
+    """Move the champion while the lease is held: who was taken for dead after its last look cannot, nor move it back (I3)."""
+    moved = ledger.changed(
         f"model/{row['model']}", "champion", put=champion, remove=() if "restored_by" in champion else ("restored_by",),
         only_if="attribute_not_exists(pk) OR attribute_not_exists(#fence) OR #fence <= :mine", given={"mine": row["fence"]},
     )  # fmt: skip
-    if moved is None:
-        raise ConflictError(f"a release with a higher fence than {row['fence']} moved the champion of {row['model']}")
+    fence = int(row["fence"])
+    if not ledger.together(moved, leases.holding(str(row["endpoint"]), owner=str(row["owner"]), fence=fence)):
+        raise ConflictError(f"fence {fence} of {row['endpoint']} is over: the champion of {row['model']} was not moved")
 
 
 def _restore(row: Mapping[str, Any], live: Mapping[str, Any] | None, at: str) -> None:

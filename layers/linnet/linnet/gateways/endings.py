@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, rollout
 from linnet.events.aws import ExecutionEvent
-from linnet.gateways import conclusions, leases, ledger, releases, runs, sagemaker
+from linnet.gateways import conclusions, leases, ledger, machines, releases, runs, sagemaker
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -67,7 +67,8 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
             if not _died(name):
                 break
             name = f"{model}-back-f{fence}-{number}"
-        return releases.start_rollback(model, name, why, str(undone["correlation_id"]), lease=lease)
+        given = {"model": model, "reason": why, "correlation_id": undone["correlation_id"], "lease": lease}
+        return machines.start(settings().rollback_machine, name, given)
     why = f"{execution_name} ended before it had concluded"
     conclusions.conclude(
         model, owner=execution_arn, fence=fence, outcome="held", why=why, at=at,

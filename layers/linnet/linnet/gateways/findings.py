@@ -87,12 +87,12 @@ def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> It
     endpoint, left = base(settings().stack, model), LARGEST_WINDOW
     folders = monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS)
     for folder in folders:
-        for uri, size in s3.listing(f"s3://{settings().data_bucket}/{folder}"):
-            left -= size
+        for found in s3.objects(f"s3://{settings().data_bucket}/{folder}"):
+            left -= found.size
             if left < 0:
                 raise BadInputError("capture", f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
-            if uri.endswith(".jsonl"):
-                yield s3.read(uri, limit=LARGEST_FILE)
+            if found.uri.endswith(".jsonl"):
+                yield s3.read(found.uri, limit=LARGEST_FILE)
 
 
 def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:

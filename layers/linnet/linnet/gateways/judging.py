@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,19 +23,20 @@ from linnet.decisions.verdict import (
     compare,
     conclude,
     fold,
+    missing,
+    priced,
     probe,
+    wanted,
     worst,
 )
 from linnet.errors import LinnetError
-from linnet.gateways import answers, approvals, leases, ledger, metrics, notifications, releases, s3, sagemaker
+from linnet.gateways import answers, leases, ledger, machines, metrics, questions, releases, s3, sagemaker
 from linnet.settings import settings
 
 _LARGEST_ROWS = 8 * 1024 * 1024
 _HALF = 0.5
 _SETTLED, _FOLD = timedelta(minutes=15), timedelta(hours=1)
 """A datapoint may come so late; minutes are folded in so many at once."""
-_FEW_ANSWERS = 50
-"""So many captured answers must have been seen before a fleet is called healthy, where they are captured."""
 
 
 def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
         return _answer("wait", f"the endpoint is {live['status']}", progress, steps.SETTLE_SECONDS)
     rejected = "" if plan["strategy"] == "restore" else releases.unapproved(str(row["package_arn"]))
     look = _look(row, progress, at)
-    sight = live | {"rejected": rejected, "answer": _heard(row, progress)}
+    sight = live | {"rejected": rejected, "answer": questions.heard(row, progress)}
     answer = steps.settle(
         plan, progress, sight, look.verdict.row() | {"better": bool(look.better)}, row["spec"]["rollout"], at
     )
@@ -69,7 +69,7 @@ def judge(model: str, *, owner: str, fence: int, at: str, progress: Mapping[str,
         "progress": answer["progress"],
     }  # fmt: skip
     releases.note(model, fence, found)
-    _ask(row, progress, answer, look, at)
+    questions.ask(row, progress, answer, verdict, at)
     _remember(row, answer, found, at)
     return answer | {"verdict": look.verdict.row()}
 
@@ -90,8 +90,8 @@ def watch(model: str, at: str) -> str | None:
     phase = {"phase": "watching", "since": (_moment(at) - timedelta(seconds=steps.WATCH_SECONDS)).isoformat()}
     look = _look(row, dict(row.get("progress") or steps.begin(row["plan"], champion["at"])) | phase, at)
     found = {"watched": look.row(at), "answers": look.answers}
-    known = (row.get("watched") or {}).get("state"), row.get("answers")
-    if known != (look.verdict.state, look.answers):
+    before = (row.get("watched") or {}).get("state"), row.get("answers")
+    if before != (look.verdict.state, look.answers):
         ledger.change(
             f"model/{model}", f"release#{row['fence']:06d}", put=found, only_if="#state = :promoted",
             given={"promoted": "promoted"},
@@ -104,7 +104,8 @@ def watch(model: str, at: str) -> str | None:
         "correlation_id": row["correlation_id"], **found["watched"],
     }  # fmt: skip
     ledger.append(f"model/{model}", "verdict", at, detail, key=f"{row['fence']}#watched")
-    return releases.start_rollback(model, f"{model}-watch-f{row['fence']}", why, str(row["correlation_id"]))
+    given = {"model": model, "reason": why, "correlation_id": row["correlation_id"]}
+    return machines.start(settings().rollback_machine, f"{model}-watch-f{row['fence']}", given)
 
 
 def _answer(following: str, why: str, progress: Mapping[str, Any], wait: int = 0) -> dict[str, Any]:
@@ -147,40 +148,16 @@ def _look(row: Mapping[str, Any], progress: Mapping[str, Any], at: str) -> _Look
         # What cannot be read is unknown, whatever the reason (F15); an unhealthy plain check still counts.
         unread = Verdict("unknown", f"The evidence could not be read: {type(error).__name__}: {error}"[:300])
         return _Look(worst([plain, unread]), seen, answers=read)
-    tests = compare(compared, rules["margins"], _alpha(plan, rules))
-    known = {test.metric for test in tests}
-    missing = [metric for metric in _wanted(row, phase, old) if metric not in known]
-    if (
-        "predictions" in _wanted(row, phase, old)
-        and sum(compared.predictions[0] if compared.predictions else ()) < _FEW_ANSWERS
-    ):
-        missing = sorted({*missing, "predictions"})
+    tests = compare(compared, rules["margins"], rollout.alpha(plan, rules))
+    captured = bool(row["spec"]["endpoint"]["capture_percent"])
+    needed = wanted(phase, beside=bool(old), captured=captured, expected=bool(row.get("expected_answers")))
     by = str(rules["better_by"])
     wins = better(compared, by, float(rules["false_rollback"])) if plan["prove"] else None
-    return _Look(conclude(plain, tests, missing), seen, tests, read, wins, by)
-
-
-def _alpha(plan: Mapping[str, Any], rules: Mapping[str, Any]) -> float:
-    """A candidate that is mirrored first is judged in two stages, each with half of the error."""
-    return float(rules["false_rollback"]) / (2 if plan["mirror"] else 1)
-
-
-def _wanted(row: Mapping[str, Any], phase: str, old: answers.Fleet | None) -> list[str]:
-    """Return the metrics without which a fleet is not called healthy.
-
-    Capture reaches S3 minutes late, and SageMaker's own bake does not wait for it: there the answers are waited for after
-    the bake, before the promotion.
-    """
-    wanted = ["errors"] if old else []
-    if phase != "rolling" and row.get("expected_answers") and row["spec"]["endpoint"]["capture_percent"]:
-        wanted.append("predictions")
-    if phase == "mirroring" and row["spec"]["endpoint"]["capture_percent"]:
-        wanted.append("agreement")
-    return wanted
+    return _Look(conclude(plain, tests, missing(needed, tests, compared)), seen, tests, read, wins, by)
 
 
 def _compared(
-    row: Mapping[str, Any], phase: str, new: answers.Fleet, old: answers.Fleet | None, progress: Mapping[str, Any],
+    row: Mapping[str, Any], phase: str, new: rollout.Fleet, old: rollout.Fleet | None, progress: Mapping[str, Any],
     at: str, read: dict[str, Any],
 ) -> tuple[Comparison, dict[str, Any]]:  # fmt: skip
     """Return what both fleets did, and how far their captured answers have been read."""
@@ -206,12 +183,12 @@ def _compared(
         state = _of(read.get("labelled"), one)
         read["labelled"] = state | answers.labelled(one, other, endpoint, since, thresholds, state)
         seen["quality"] = [Minute(*counts) for counts in read["labelled"]["files"]]
-        seen["cost"] = tuple(_shares(calls, row["spec"]["costs"]) for calls in read["labelled"]["calls"])
+        seen["cost"] = tuple(priced(calls, row["spec"]["costs"]) for calls in read["labelled"]["calls"])
     return Comparison(**seen), read
 
 
 def _folded(
-    row: Mapping[str, Any], new: answers.Fleet, old: answers.Fleet, since: datetime, now: datetime,
+    row: Mapping[str, Any], new: rollout.Fleet, old: rollout.Fleet, since: datetime, now: datetime,
     state: Mapping[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what the minutes `until` a time have left; once an hour those that no late datapoint can change are folded in.
@@ -233,66 +210,12 @@ def _folded(
     return found | {"until": settled.isoformat(), "past": found["past"] | past}
 
 
-def _of(state: Mapping[str, Any] | None, fleet: answers.Fleet, keep: tuple[str, ...] = ()) -> dict[str, Any]:
+def _of(state: Mapping[str, Any] | None, fleet: rollout.Fleet, keep: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return how far a fleet's answers were read; of another stage's fleet only what is kept."""
     found = dict(state or {})
     if found.get("config") == fleet[1]:
         return found
     return {"config": fleet[1]} | {name: found[name] for name in keep if name in found}
-
-
-def _shares(calls: str, costs: Mapping[str, float]) -> list[float]:
-    """Return what calls cost, as shares of the dearest wrong one."""
-    false = {"p": float(costs["false_positive_cost"]), "n": float(costs["false_negative_cost"]), ".": 0.0}
-    return [false[call] / (max(false.values()) or 1.0) for call in calls]
-
-
-def _question(row: Mapping[str, Any], progress: Mapping[str, Any]) -> str:
-    return f"{row['endpoint']} release {row['fence']} {progress['phase']} {progress['step']}"
-
-
-def _heard(row: Mapping[str, Any], progress: Mapping[str, Any]) -> str | None:
-    """Return what the person who was asked about this stage said: approve, reject, expired, or None."""
-    if not progress["asked"]:
-        return None
-    found = approvals.find(str(row["model"]), "release", _question(row, progress))
-    return {"APPROVED": "approve", "REJECTED": "reject", "EXPIRED": "expired"}.get(str((found or {}).get("state")))
-
-
-def _ask(row: Mapping[str, Any], before: Mapping[str, Any], answer: Mapping[str, Any], look: _Look, at: str) -> None:
-    """Ask a person when the deadline has come; close the question when the release went on or back without an answer."""
-    progress, model = answer["progress"], str(row["model"])
-    if before["asked"]:
-        known = approvals.decision_id(model, "release", _question(row, before))
-        if answer["next"] != "wait" and _heard(row, before) is None:
-            approvals.expire(known, at=at, why=str(answer["why"]))
-        elif _heard(row, before) is None and approvals.over(known, at):
-            approvals.expire(known, at=at)
-        return
-    if not progress["asked"]:
-        return
-    asked = approvals.open_decision(
-        model=model, kind="release", about=_question(row, progress), token="", at=at,
-        timeout_seconds=3600 * int(row["spec"]["timeout_hours"]), correlation_id=str(row["correlation_id"]),
-        more={"version": row["version"], "package_arn": row["package_arn"], "verdict": look.row(at)},
-    )  # fmt: skip
-    if asked["state"] != "OPEN" or asked.get("notified"):
-        return
-    say = {"decision_id": asked["decision_id"], "decision": "approve", "decided_by": "<you>", "comment": "<why>"}
-    notifications.notify(
-        "decision-wanted",
-        model=model,
-        subject=f"{model} version {row['version']}: go on without enough evidence?",
-        what=f"The release of version {row['version']} waits at {progress['phase']}, step {progress['step']}, until "
-        f"{asked['expires_at']}. It is watched meanwhile and taken back at once when it turns out bad.",
-        why=look.verdict.why,
-        proof=f"ledger: model/{model} release#{row['fence']:06d}",
-        next_step=f"Invoke the function {settings().stack}-decide-candidate with {json.dumps(say)} (or reject). Without an "
-        "answer the release goes back.",
-        decision_id=asked["decision_id"],
-        correlation_id=row["correlation_id"],
-    )
-    approvals.told(asked["decision_id"])
 
 
 def _moment(text: str) -> datetime:
@@ -347,5 +270,5 @@ def _rows(row: Mapping[str, Any], most: int) -> list[bytes]:
 
 
 def _features(folder: str) -> str | None:
-    found = [uri for uri, size in s3.listing(folder) if size]
+    found = [each.uri for each in s3.objects(folder) if each.size]
     return next((uri for uri in found if "feature" in uri.rpartition("/")[2]), found[0] if len(found) == 1 else None)

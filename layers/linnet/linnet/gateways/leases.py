@@ -1,8 +1,9 @@
 """One release at a time may change an endpoint: a lease with a fencing number that only grows (F43, I1, I3).
 
-The owner is the ARN of an execution. It ends with its owner, not with a clock: whoever finds it held asks Step
-Functions whether the owner still runs. SageMaker cannot check a fence, so `require` is asked immediately before every
-call that changes the endpoint, and the config's name carries the fence (F44).
+The owner is the ARN of an execution. The lease ends with its owner, not with a clock. Nobody simply takes what a dead one
+holds: what it left on the endpoint would become the next release's way back, so `endings` ends it first. SageMaker cannot
+check a fence: `require` is asked immediately before every call that changes the endpoint, and the config's name carries
+the fence (F44).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def take(endpoint: str, *, owner: str, at: str, handed: Mapping[str, Any] | None
     `handed` is the lease `{owner, fence}` that a caller hands over while it waits for this owner.
 
     Raises:
-        BusyError: another execution holds it and runs.
+        BusyError: another execution holds it.
         ConflictError: this owner had the lease before and it went on to somebody else (F52).
     """
     put = {"owner": owner, "since": at}
@@ -39,9 +40,11 @@ def take(endpoint: str, *, owner: str, at: str, handed: Mapping[str, Any] | None
     if held.get("owner") != owner:
         if "owner" not in held:
             raise BusyError(f"the lease of {endpoint} was freed just now")
-        given = handed is not None and (held["owner"], held["fence"]) == (handed["owner"], handed["fence"])
-        if not given and runs(str(held["owner"])):
-            raise BusyError(f"{held['owner']} holds the lease of {endpoint} since {held['since']}")
+        if handed is None or (held["owner"], held["fence"]) != (handed["owner"], handed["fence"]):
+            raise BusyError(
+                f"{held['owner']} holds the lease of {endpoint} since {held['since']}; if it runs no more, the reconciler "
+                "ends what it left"
+            )
         held = ledger.change(
             _pk(endpoint), "lease", put=put, add={"fence": 1}, only_if="#owner = :old AND #fence = :seen",
             given={"old": held["owner"], "seen": held["fence"]},
@@ -73,6 +76,14 @@ def require(endpoint: str, *, owner: str, fence: int) -> None:
         raise ConflictError(
             f"fence {fence} of {endpoint} is over: {held.get('owner', 'nobody')} holds {held.get('fence')}"
         )
+
+
+def holding(endpoint: str, *, owner: str, fence: int) -> dict[str, Any]:
+    """Return a write that fails unless the lease is still this owner's, for `ledger.together`; it changes nothing."""
+    return ledger.changed(
+        _pk(endpoint), "lease", put={"owner": owner}, only_if="#owner = :owner AND #fence = :fence",
+        given={"owner": owner, "fence": fence},
+    )  # fmt: skip
 
 
 def held_by(endpoint: str, owner: str) -> int | None:

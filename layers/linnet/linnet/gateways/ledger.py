@@ -85,7 +85,7 @@ def query(
 
 
 def new(pk: str, sk: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the write of a row that is not there yet, for `append(beside=...)`."""
+    """Return the write of a row that is not there yet, for `append` and `together`."""
     return {"Put": {"TableName": settings().table, "Item": _item(pk, sk, row), "ConditionExpression": _ABSENT}}
 
 
@@ -99,7 +99,7 @@ def changed(
     only_if: str = "attribute_exists(pk)",
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the write of a change, for `append(beside=...)`; the arguments are those of `change`."""
+    """Return the write of a change, for `append` and `together`; the arguments are those of `change`."""
     put, add, given = dict(put or {}), dict(add or {}), dict(given or {})
     names = {*put, *remove, *add, *re.findall(r"#(\w+)", only_if)}
     clauses = []
@@ -170,6 +170,11 @@ def change(
     return None if answer is None else decode(answer["Attributes"])
 
 
+def together(*writes: dict[str, Any]) -> bool:
+    """Make writes of `new` and `changed`, all or none; say whether all their conditions held."""
+    return _write("transact_write_items", TransactItems=list(writes)) is not None
+
+
 def remove(pk: str, sk: str) -> None:
     """Take away a row that says what holds now; history rows are never removed."""
     client("dynamodb").delete_item(TableName=settings().table, Key=_key(pk, sk))
@@ -193,7 +198,7 @@ def append(
     row = {"kind": kind, "at": at, "detail": dict(detail), "key": key}
     line = {"Put": {"TableName": settings().table, "Item": _item(f"{subject}#history", entry, row)}}
     once = new(f"{subject}#seen", f"{kind}#{key}", {"entry": entry})
-    return _write("transact_write_items", TransactItems=[once, line, *beside]) is not None
+    return together(once, line, *beside)
 
 
 def told(subject: str, kind: str, key: str) -> bool:

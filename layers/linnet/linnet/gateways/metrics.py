@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from linnet.decisions.rollout import NAMESPACE, VERDICT
+from linnet.decisions.rollout import NAMESPACE, VERDICT, Fleet
 from linnet.decisions.sequential import Minute
 from linnet.decisions.verdict import Evidence
 from linnet.errors import UnknownOutcomeError
@@ -20,8 +20,6 @@ _HOUR = 60
 _LONG = timedelta(hours=3)
 _OLDEST = timedelta(days=15) - timedelta(minutes=5)
 """CloudWatch keeps minutes for 15 days; asked for older ones it returns nothing at all (API reference, MetricStat)."""
-Fleet = tuple[str, str]
-"""A variant and the endpoint config that it serves under."""
 _NAMES = 100
 """So many alarms DescribeAlarms takes at once."""
 _STATISTICS = {

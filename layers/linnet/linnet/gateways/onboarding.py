@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import names, onboarding
 from linnet.errors import BadInputError, ConflictError, NotFoundError
-from linnet.gateways import alarms, ledger, notifications, registry, s3, subscriptions
+from linnet.gateways import alarms, ledger, machines, notifications, registry, s3, subscriptions
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -53,7 +52,8 @@ def on_created(bucket: str, key: str, version: str) -> str:
     except NotFoundError:
         return "ignored: this version is gone"
     name = onboarding.execution(found.spec.model, "on", found.version, found.modified)
-    return _start(settings().onboard_machine, name, {"bucket": bucket, "key": key, "version_id": found.version})
+    given = {"bucket": bucket, "key": key, "version_id": found.version, "correlation_id": name}
+    return machines.start(settings().onboard_machine, name, given)
 
 
 def on_deleted(bucket: str, key: str, marker: str) -> str:
@@ -72,20 +72,7 @@ def on_deleted(bucket: str, key: str, marker: str) -> str:
     if row is None:
         return "ignored: the model is not onboarded"
     name = onboarding.execution(model, "off", str(row["version_id"]), marker)
-    return _start(settings().offboard_machine, name, {"model": model})
-
-
-def _start(machine: str, name: str, given: dict[str, Any]) -> str:
-    # The input depends on the name alone: each delivery of an event makes the same request, which AWS takes as one.
-    try:
-        client("stepfunctions").start_execution(
-            stateMachineArn=machine, name=name, input=json.dumps(given | {"correlation_id": name}, sort_keys=True)
-        )
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
-        return f"already started: {name}"
-    return f"started: {name}"
+    return machines.start(settings().offboard_machine, name, {"model": model, "correlation_id": name})
 
 
 def load(bucket: str, key: str, version: str = "") -> SpecFile:

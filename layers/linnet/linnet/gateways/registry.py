@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from linnet.decisions import lineage, names
 from linnet.errors import BadInputError, ConflictError, NotFoundError
 from linnet.events.aws import PackageDetail
@@ -20,13 +18,14 @@ from linnet.gateways import (
     endings,
     leases,
     ledger,
+    machines,
     notifications,
     releases,
     runs,
     sagemaker,
     specs,
 )
-from linnet.gateways.clients import client, error_code
+from linnet.gateways.clients import client
 from linnet.settings import settings
 
 PENDING = "PendingManualApproval"
@@ -286,7 +285,7 @@ def _rejected(model: str, version: int, row: Mapping[str, Any], at: str) -> str:
             "serving": version,
             "correlation_id": name,
         }
-        done = _start(settings().rollback_machine, name, document | way)
+        done = machines.start(settings().rollback_machine, name, document | way)
     else:
         done = f"noted: version {version} is rejected and serves"
         notifications.notify(
@@ -326,18 +325,6 @@ def _way_back(model: str, champion: Mapping[str, Any]) -> dict[str, int] | None:
     return None
 
 
-def _start(machine: str, name: str, document: Mapping[str, Any]) -> str:
-    try:
-        client("stepfunctions").start_execution(
-            stateMachineArn=machine, name=name, input=json.dumps(document, sort_keys=True)
-        )
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
-        return f"already started: {name}"
-    return f"started: {name}"
-
-
 def renew(model: str, *, asked: bool) -> str:
     """Release the champion's version again where the spec's endpoint part is no longer the one it went by (DC-05).
 
@@ -353,7 +340,7 @@ def renew(model: str, *, asked: bool) -> str:
     version = int(champion["version"])
     name = f"{model}-v{version}-{names.digest(champion['config'], champion['fence'], spec['endpoint'])}"
     document = {"model": model, "version": version, "serving": version, "correlation_id": name}
-    return _start(settings().release_machine, name, document)
+    return machines.start(settings().release_machine, name, document)
 
 
 def start_release(model: str, version: int) -> str:
@@ -370,7 +357,7 @@ def start_release(model: str, version: int) -> str:
         return f"ignored: version {version} was {released['outcome']}"
     name = f"{model}-v{version}-{names.digest(row['package_arn'], approvals_seen)}"
     document = {"model": model, "version": version, "correlation_id": row.get("correlation_id") or name}
-    return _start(settings().release_machine, name, document)
+    return machines.start(settings().release_machine, name, document)
 
 
 def reconcile(model: str, at: str) -> dict[str, str]:

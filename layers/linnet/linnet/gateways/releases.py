@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 from linnet.decisions import forecast, names, progress, rollout
 from linnet.errors import BadInputError, BusyError, ConflictError, LinnetError, NotFoundError
 from linnet.gateways import leases, ledger, metrics, notifications, s3, sagemaker, scaling, specs
-from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 Intent = dict[str, Any]
@@ -184,7 +183,7 @@ def _release_intent(
     if live:
         known = champion if champion and champion["config"] == live["config"] else None
         previous = {"config": live["config"], "champion": _bare(known) if known else None}
-    known = _known(model, row, champion)
+    judged_by = _judged_by(model, row, champion)
     traffic = _traffic(endpoint, plan, at)
     expected = forecast.expect(plan, spec["rollout"], traffic) if live else None
     if expected and expected["refusal"]:
@@ -192,7 +191,7 @@ def _release_intent(
     return {
         "version": version, "package_arn": row["package_arn"], "run": row.get("run") or "", "baseline": baseline,
         "approval": row.get("approvals", 0), "plan": plan, "previous": previous, "spec": _needed(spec),
-        "expected": expected, "slow_ms": traffic.get("slow_ms"), **known,
+        "expected": expected, "slow_ms": traffic.get("slow_ms"), **judged_by,
     }, f"version {version} is approved" + "".join(f", {name} {change}" for name, change in changes.items())  # fmt: skip
 
 
@@ -228,7 +227,7 @@ def _traffic(endpoint: str, plan: Mapping[str, Any], at: str) -> dict[str, float
     return metrics.traffic(endpoint, fleet, datetime.fromisoformat(at).astimezone(UTC))
 
 
-def _known(model: str, row: Mapping[str, Any], champion: Mapping[str, Any] | None) -> dict[str, Any]:
+def _judged_by(model: str, row: Mapping[str, Any], champion: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what the candidate's answers are held against: their spread on its holdout, and both models' thresholds."""
     known: dict[str, Any] = {"threshold": row.get("decision_threshold", _HALF), "expected_answers": None}
     if champion:
@@ -451,16 +450,3 @@ def shift(model: str, *, owner: str, fence: int, step: int | None) -> dict[str, 
         leases.require(endpoint, owner=owner, fence=fence)
         sagemaker.set_weights(endpoint, wanted)
     return {"weights": wanted, "wait": progress.SETTLE_SECONDS}
-
-
-def start_rollback(model: str, name: str, why: str, correlation_id: str, **more: Any) -> str:
-    """Start the machine rollback under a name that derives from its reason: a second start is the first one."""
-    document = {"model": model, "reason": why, "correlation_id": correlation_id} | more
-    try:
-        client("stepfunctions").start_execution(
-            stateMachineArn=settings().rollback_machine, name=name, input=json.dumps(document, sort_keys=True)
-        )
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
-    return f"started {name}"

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import failures, governor, names, processing, signals
 from linnet.events.signals import Signal
-from linnet.gateways import approvals, batches, jobs, labelled, ledger, notifications, s3, specs
+from linnet.gateways import approvals, batches, jobs, labelled, ledger, machines, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -53,13 +53,7 @@ def start(model: str, at: str, attempt: str = "", spec: Mapping[str, Any] | None
         return {"waits": answer.why}
     name = f"{model}-{names.digest([r.id for r in reasons], slot.get('turn', 0), attempt)}"
     given = {"model": model, "correlation_id": reasons[0].id}
-    try:
-        client("stepfunctions").start_execution(
-            stateMachineArn=settings().retrain_machine, name=name, input=json.dumps(given, sort_keys=True)
-        )
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
+    machines.start(settings().retrain_machine, name, given)
     return {"started": name}
 
 

@@ -91,35 +91,23 @@ def folders(uri: str, inner: Callable[[str], bool]) -> Iterator[str]:
             yield from partitions or [name]
 
 
-def listing(uri: str) -> Iterator[tuple[str, int]]:
-    """Yield URI and size of every object under a prefix, in key order."""
+@dataclass(frozen=True)
+class Object:
+    """An object: its URI, size in bytes, when it was put."""
+
+    uri: str
+    size: int
+    at: datetime
+
+
+def objects(uri: str, *, after: str = "", most: int | None = None) -> Iterator[Object]:
+    """Yield the objects under a prefix in key order; only those `after` a URI, only the first `most`."""
     bucket, prefix = split(uri)
-    for page in client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    start = {"StartAfter": split(after)[1]} if after else {}
+    paginator = client("s3").get_paginator("list_objects_v2")
+    for page in paginator.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": most}, **start):
         for found in page.get("Contents", []):
-            yield f"s3://{bucket}/{found['Key']}", int(found["Size"])
-
-
-def keys(uri: str, *, after: str = "", most: int) -> list[str]:
-    """Return the first keys under a prefix that come after a key, in key order."""
-    bucket, prefix = split(uri)
-    pages = (
-        client("s3")
-        .get_paginator("list_objects_v2")
-        .paginate(Bucket=bucket, Prefix=prefix, StartAfter=after, PaginationConfig={"MaxItems": most})
-    )
-    return [str(found["Key"]) for page in pages for found in page.get("Contents", [])]
-
-
-def dated(uri: str, start: str, *, most: int) -> list[tuple[str, str]]:
-    """Return key and ISO time of putting of the first objects under a prefix, from the folder `start` in it on."""
-    bucket, prefix = split(uri)
-    pages = (
-        client("s3")
-        .get_paginator("list_objects_v2")
-        .paginate(Bucket=bucket, Prefix=prefix, StartAfter=prefix + start, PaginationConfig={"MaxItems": most})
-    )
-    found = [each for page in pages for each in page.get("Contents", [])]
-    return [(str(each["Key"]), each["LastModified"].isoformat()) for each in found]
+            yield Object(f"s3://{bucket}/{found['Key']}", int(found["Size"]), found["LastModified"])
 
 
 @dataclass(frozen=True)
