@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from linnet.decisions.cleanup import KEEP, leftovers
 from linnet.errors import NotFoundError
 from linnet.gateways import cleanup, ledger
-from tests.model.world import ENDPOINT, MODEL, Execution, World, finished
+from tests.model.aws import ENDPOINT, MODEL
+from tests.model.world import Execution, World, finished
 
 HISTORIES = 10_000 if os.environ.get("LINNET_NIGHTLY") else 300
 NOW = datetime(2026, 2, 1, tzinfo=UTC)

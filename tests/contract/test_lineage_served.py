@@ -13,7 +13,8 @@ from linnet.decisions import lineage as pure
 from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import ledger, lineage
 from tests.contract.test_release_functions import call
-from tests.model.world import MODEL, Execution, World, broken, echo, finished
+from tests.model.aws import MODEL
+from tests.model.world import Execution, World, broken, echo, finished
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from linnet.errors import BadInputError, BusyError, ConflictError
 from linnet.gateways import ledger, registry
-from tests.model.world import MODEL, World
+from tests.model.aws import MODEL
+from tests.model.world import World
 from tests.template.conftest import ROOT
 
 OWNER = "arn:aws:states:us-east-1:123456789012:execution:linnet-release:flights-v1-0a1b2c3d4e5f"

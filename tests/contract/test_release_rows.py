@@ -20,7 +20,8 @@ from linnet.events.spec_rollout import Rollout
 from linnet.gateways import alarms, ledger, releases
 from local import alarms as cloudwatch
 from models.flights import data as flights
-from tests.model.world import ENDPOINT, MODEL, Execution, World, broken, finished
+from tests.model.aws import ENDPOINT, MODEL
+from tests.model.world import Execution, World, broken, finished
 
 ALL_AT_ONCE = {"strategy": "all_at_once"}
 STEPPED = {"strategy": "stepped", "ladder": [50, 100]}

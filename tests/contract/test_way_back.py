@@ -10,7 +10,8 @@ import pytest
 from linnet.errors import ConflictError
 from linnet.events.aws import PackageDetail
 from linnet.gateways import endings, leases, ledger, registry, releases
-from tests.model.world import ENDPOINT, GROUP, MODEL, Execution, World, broken, finished
+from tests.model.aws import ENDPOINT, GROUP, MODEL
+from tests.model.world import Execution, World, broken, finished
 
 ALL_AT_ONCE = {"strategy": "all_at_once"}
 STEPPED = {"strategy": "stepped", "ladder": [50, 100]}

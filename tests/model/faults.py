@@ -11,7 +11,8 @@ from linnet.decisions.rollout import CHANGING
 from linnet.errors import BusyError, LinnetError
 from linnet.events.aws import PackageDetail
 from linnet.gateways import cleanup, endings, judging, leases, ledger, registry
-from tests.model.world import ENDPOINT, GROUP, MODEL, Execution, Lost, World, refusal
+from tests.model.aws import ENDPOINT, GROUP, MODEL, Lost, refusal
+from tests.model.world import Execution, World
 
 QUICK: dict[str, Any] = {
     "wait_seconds": 240, "termination_wait_seconds": 60, "canary_percent": 50, "deadline_seconds": 120, "probes": 2,

@@ -10,7 +10,8 @@ import pytest
 from linnet.errors import BadInputError, ConflictError
 from linnet.events.aws import PackageDetail
 from linnet.gateways import approvals, ledger, registry
-from tests.model.world import GROUP, MODEL, Execution, Lost, World, finished
+from tests.model.aws import GROUP, MODEL, Lost
+from tests.model.world import Execution, World, finished
 
 
 @pytest.fixture

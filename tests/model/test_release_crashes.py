@@ -15,8 +15,9 @@ from linnet.decisions import progress, rollout
 from linnet.decisions.verdict import Verdict
 from linnet.errors import BusyError
 from linnet.gateways import cleanup, conclusions, endings, judging, leases, ledger, releases, sagemaker
+from tests.model.aws import ENDPOINT, MODEL
 from tests.model.faults import Crash, Stage, failing
-from tests.model.world import ENDPOINT, MODEL, Execution, World, broken
+from tests.model.world import Execution, World, broken
 
 NIGHTLY = bool(os.environ.get("LINNET_NIGHTLY"))
 DAY = 24 * 3600

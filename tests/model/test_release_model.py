@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 from linnet.errors import LinnetError
 from linnet.gateways import endings, ledger, registry
 from local.sagemaker.api import ApiError
+from tests.model.aws import CHANGES, ENDPOINT, MODEL, Lost
 from tests.model.faults import FAULTS, STRATEGIES, Crash, Stage, failing
-from tests.model.world import CHANGES, ENDPOINT, MODEL, Execution, Lost, World, broken
+from tests.model.world import Execution, World, broken
 
 NIGHTLY = bool(os.environ.get("LINNET_NIGHTLY"))
 SCHEDULES = int(os.environ.get("LINNET_SCHEDULES", "10000" if NIGHTLY else "200"))

@@ -9,7 +9,8 @@ import pytest
 
 from linnet.errors import BusyError, ConflictError, NotFoundError
 from linnet.gateways import endings, leases, ledger, releases, sagemaker
-from tests.model.world import ENDPOINT, MODEL, Execution, World, broken, finished
+from tests.model.aws import ENDPOINT, MODEL
+from tests.model.world import Execution, World, broken, finished
 
 PACKAGES = "arn:aws:sagemaker:us-east-1:000000000000:model-package/linnet-flights"
 

@@ -12,7 +12,8 @@ import pytest
 from linnet.errors import BusyError
 from linnet.gateways import approvals, clients, judging, ledger, lineage
 from local.sagemaker.ports import Answer
-from tests.model.world import BUCKET, ENDPOINT, MODEL, Execution, World, broken, finished
+from tests.model.aws import ENDPOINT, MODEL
+from tests.model.world import BUCKET, Execution, World, broken, finished
 
 Model = Callable[[bytes], Answer]
 LOW = {"edges": [0.1, 0.2, 0.3], "shares": [0.25, 0.25, 0.25, 0.25]}

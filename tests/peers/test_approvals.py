@@ -9,8 +9,9 @@ import pytest
 
 from linnet.errors import BadInputError
 from linnet.gateways import approvals, ledger, registry
+from tests.model.aws import GROUP, MODEL
 from tests.model.test_decisions_story import apply, ask, event, say, world  # noqa: F401 - a fixture
-from tests.model.world import GROUP, MODEL, Execution, World, finished
+from tests.model.world import Execution, World, finished
 from tests.template.conftest import ROOT, load, machines, states
 
 FIELDS = [

@@ -19,7 +19,7 @@ from linnet.monitoring.drift import compare, drift_scores
 from linnet.monitoring.files import read_constraints, suggest_constraints
 from linnet.monitoring.profile import Profile, kinds_of, profile
 from tests.contract.onboarding_world import World, world  # noqa: F401 - a fixture
-from tests.model.world import MODEL
+from tests.model.aws import MODEL
 
 DOCUMENT: dict[str, Any] = {
     "model": MODEL, "data": {"label": "late", "entity": "id", "features": {"a": "number"}},

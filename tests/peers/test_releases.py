@@ -17,8 +17,9 @@ from linnet.decisions.verdict import Evidence, assess
 from linnet.errors import BadInputError, BusyError, ConflictError, NotFoundError
 from linnet.events.spec import Rollout, check_spec, spec_json
 from linnet.gateways import ledger, lineage, sagemaker
+from tests.model.aws import ENDPOINT, MODEL, Lost, refusal
 from tests.model.test_release_story import released, world  # noqa: F401 - a fixture
-from tests.model.world import ENDPOINT, MODEL, Execution, Lost, World, broken, finished, refusal
+from tests.model.world import Execution, World, broken, finished
 from tests.unit.test_progress import LADDER, QUIET
 from tests.unit.test_rollout import plan
 
