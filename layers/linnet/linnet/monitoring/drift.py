@@ -29,6 +29,7 @@ ROBUST_C = 1.8
 _COMPLETENESS_SIGMAS = 3
 _SMALLEST_SHARE = 1e-4
 _PSI_BINS = 10
+_SMALL_CELL, _SMALL_CELL_OF_TWO = 5, 10
 Method = Literal["Simple", "Robust"]
 Status = Literal["Completed", "CompletedWithViolations", "no_data"]
 
@@ -85,7 +86,7 @@ def compare(
             numbers[name] = distances(before, now)
             drift[name] = numbers[name]["l_infinity_" + constraint.settings.comparison_method.lower()]
             if constraint.settings.evaluate and constraint.settings.compare:
-                violations += _drift_check(before, now, constraint.settings, drift[name])
+                violations += _drift_check(now, constraint.settings, drift[name], numbers[name])
     status: Status = "CompletedWithViolations" if violations else "Completed"
     return Comparison(status, current.rows, tuple(violations), drift, numbers)
 
@@ -148,20 +149,18 @@ def _chance(constraint: FeatureConstraint, now: Column) -> float:
     return _COMPLETENESS_SIGMAS * math.sqrt(max(0.0, share * (1 - share)) / max(1, now.present + now.missing))
 
 
-def _drift_check(before: Column, now: Column, settings: Settings, score: float) -> Iterator[Violation]:
-    if before.numeric or settings.categorical_method == "LInfinity":
-        threshold = settings.comparison_threshold if before.numeric else settings.categorical_threshold
-        if score > threshold:
-            text = f"Baseline drift distance: {score:.6g} exceeds threshold: {threshold:.6g}"
-            yield Violation(now.name, "baseline_drift_check", text)
-        return
-    statistic, p_value = chi_squared(now.categories, before.categories)
-    if settings.comparison_method == "Simple" and statistic > settings.categorical_threshold:
-        text = f"Baseline drift distance: {statistic:.6g} exceeds threshold: {settings.categorical_threshold:.6g}"
-        yield Violation(now.name, "baseline_drift_check", text)
-    # A p-value says drift when it is small; NaN (fewer than two categories left) says nothing.
-    if settings.comparison_method == "Robust" and p_value < settings.categorical_threshold:
-        text = f"Baseline drift p-value: {p_value:.6g} is below threshold: {settings.categorical_threshold:.6g}"
+def _drift_check(now: Column, settings: Settings, score: float, found: Mapping[str, float]) -> Iterator[Violation]:
+    threshold = settings.comparison_threshold if now.numeric else settings.categorical_threshold
+    if not now.numeric and settings.categorical_method == "ChiSquared":
+        # A p-value says drift when it is small; fewer than two categories left have none and say nothing.
+        if settings.comparison_method == "Robust":
+            if found.get("p_value", math.inf) < threshold:
+                text = f"Baseline drift p-value: {found['p_value']:.6g} is below threshold: {threshold:.6g}"
+                yield Violation(now.name, "baseline_drift_check", text)
+            return
+        score = found.get("chi_squared", 0.0)
+    if score > threshold:
+        text = f"Baseline drift distance: {score:.6g} exceeds threshold: {threshold:.6g}"
         yield Violation(now.name, "baseline_drift_check", text)
 
 
@@ -254,25 +253,41 @@ def relative_shift(before: float, now: float) -> float:
 def chi_squared(observed: Mapping[str, int], expected: Mapping[str, int]) -> tuple[float, float]:
     """Return statistic and p-value of the observed counts against the baseline's shares.
 
-    Categories that the baseline lacks are left out. Small cells are merged, the smallest into the second smallest,
-    until at most 20 % of them expect fewer than 5 (of two: none fewer than 10). NaN with fewer than two cells.
+    Categories that the baseline lacks, or never saw, are left out. Small cells are merged, the smallest into the second
+    smallest, until at most 20 % of them expect fewer than 5 (of two: none fewer than 10). NaN with fewer than two cells.
     """
-    total = sum(observed.get(name, 0) for name in expected)
-    everything = sum(expected.values())
-    cells = sorted((count / everything * total, float(observed.get(name, 0))) for name, count in expected.items())
-    while len(cells) > 1 and _too_small([cell[0] for cell in cells]):
-        (expected_least, observed_least), (expected_next, observed_next), *rest = cells
-        cells = sorted([(expected_least + expected_next, observed_least + observed_next), *rest])
-    if len(cells) < 2 or total == 0:  # noqa: PLR2004 - one cell always fits
+    known = [(count, observed.get(name, 0)) for name, count in expected.items() if count > 0]
+    total, everything = sum(seen for _, seen in known), sum(count for count, _ in known)
+    cells = _large_enough(sorted((count / everything * total, float(seen)) for count, seen in known)) if total else []
+    if len(cells) < 2:  # noqa: PLR2004 - one cell always fits
         return math.nan, math.nan
-    statistic = sum((seen - wanted) ** 2 / wanted for wanted, seen in cells)
+    statistic = math.fsum((seen - wanted) ** 2 / wanted for wanted, seen in cells)
     return statistic, _upper_gamma((len(cells) - 1) / 2, statistic / 2)
 
 
-def _too_small(expected: list[float]) -> bool:
-    if len(expected) == 2:  # noqa: PLR2004 - Cochran's rule for two cells, Yates' for more
-        return min(expected) < 10  # noqa: PLR2004
-    return sum(value < 5 for value in expected) > int(0.2 * len(expected))  # noqa: PLR2004
+def _large_enough(cells: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return ascending cells (expected, observed) after the merging; each merged cell is the largest merged so far.
+
+    So the smallest of all is the first of one of two queues, as in Huffman's code, and nothing is sorted again.
+    """
+    merged: list[tuple[float, float]] = []
+    first = first_merged = 0
+    left, small = len(cells), sum(wanted < _SMALL_CELL for wanted, _ in cells)
+    while left > 2 and small > left // 5:  # noqa: PLR2004 - Cochran's rule; two cells have Yates'
+        pair = []
+        for _ in range(2):
+            if first_merged == len(merged) or (first < len(cells) and cells[first] <= merged[first_merged]):
+                pair.append(cells[first])
+                first += 1
+            else:
+                pair.append(merged[first_merged])
+                first_merged += 1
+        (least, seen), (following, seen_there) = pair
+        merged.append((least + following, seen + seen_there))
+        left -= 1
+        small -= (following < _SMALL_CELL) + (least < _SMALL_CELL) - (least + following < _SMALL_CELL)
+    rest = cells[first:] + merged[first_merged:]
+    return rest if len(rest) > 2 or min(rest)[0] >= _SMALL_CELL_OF_TWO else []  # noqa: PLR2004
 
 
 def _upper_gamma(a: float, x: float) -> float:

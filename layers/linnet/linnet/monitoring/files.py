@@ -23,6 +23,7 @@ STATISTICS, CONSTRAINTS, VIOLATIONS = "statistics.json", "constraints.json", "co
 _BUCKETS = 10
 _K, _C = 2048, 0.64
 _MOST_LEVELS = 40
+_MOST_ROWS = 1 << 53
 _MOST_CATEGORIES = 5_000
 _MOST_DOMAINS = 100
 
@@ -113,7 +114,7 @@ def read_statistics(document: Mapping[str, Any]) -> Profile:
     """
     try:
         columns = [_read_feature(feature) for feature in document["features"]]
-        return Profile(int(document["dataset"]["item_count"]), {column.name: column for column in columns})
+        return Profile(_count(document["dataset"]["item_count"]), {column.name: column for column in columns})
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(STATISTICS, repr(error), "dataset.item_count and features with their statistics") from None
 
@@ -123,14 +124,15 @@ def _read_feature(feature: Mapping[str, Any]) -> Column:
     if "string_statistics" in feature:
         found = feature["string_statistics"]
         buckets = found.get("distribution", {}).get("categorical", {}).get("buckets", [])
-        present = int(found["common"]["num_present"])
-        categories = {str(bucket["value"]): int(bucket["count"]) for bucket in buckets}
+        present = _count(found["common"]["num_present"])
+        seen = {str(bucket["value"]): _count(bucket["count"]) for bucket in buckets}
+        categories = {value: count for value, count in seen.items() if count}
         numeric = None if kind == "Unknown" else False
-        distinct = int(found.get("distinct_count", len(categories)))
-        missing = int(found["common"]["num_missing"])
+        distinct = _count(found.get("distinct_count", len(categories)))
+        missing = _count(found["common"]["num_missing"])
         return Column(name, numeric, missing, text=present, categories=categories, distinct=distinct)
     found = feature["numerical_statistics"]
-    present = int(found["common"]["num_present"])
+    present = _count(found["common"]["num_present"])
     levels = found.get("distribution", {}).get("kll", {}).get("sketch", {}).get("data", [])
     items = np.array([item for level in levels for item in level], dtype=np.float64)
     weights = np.array([1 << i for i, level in enumerate(levels) for _ in level], dtype=np.int64)
@@ -143,13 +145,20 @@ def _read_feature(feature: Mapping[str, Any]) -> Column:
     return Column(
         name,
         numeric=None if kind == "Unknown" else True,
-        missing=int(found["common"]["num_missing"]),
+        missing=_count(found["common"]["num_missing"]),
         whole=present if kind == "Integral" else 0,
         fractional=present if kind != "Integral" else 0,
         values=values,
         counts=counts,
         moments=moments,
     )
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= _MOST_ROWS:
+        raise ValueError(f"a count of 0 to {_MOST_ROWS}")
+    return number
 
 
 # --- constraints.json --------------------------------------------------------------------------------------------
