@@ -181,12 +181,6 @@ def confusion_metrics(*, tp: int, fp: int, fn: int, tn: int) -> dict[str, float]
     return {name: float(value) for name, value in _from_cells(*map(np.float64, (tp, fp, fn, tn))).items()}
 
 
-def f_beta(precision: float, recall: float, beta: float = 1.0) -> float:
-    """Return the weighted harmonic mean of precision and recall; `beta` above 1 favours recall."""
-    below = beta**2 * precision + recall
-    return (1 + beta**2) * precision * recall / below if below else 0.0
-
-
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve, ties counting half.
 
@@ -195,11 +189,6 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """
     truth, score = _checked(labels, scores, probabilities=False)
     return float(_delong(truth, score[None, :])[0][0])
-
-
-def log_loss(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the mean negative log-likelihood; scores are kept 1e-15 away from 0 and 1."""
-    return float(_losses(*_checked(labels, scores)).mean())
 
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
@@ -296,6 +285,7 @@ def _checked(labels: ArrayLike, scores: ArrayLike, *, probabilities: bool = True
 
 
 def _losses(truth: Floats, score: Floats) -> Floats:
+    """Return each row's negative log-likelihood; scores are kept 1e-15 away from 0 and 1."""
     kept = np.clip(score, _CLIP, 1 - _CLIP)
     return np.asarray(-np.where(truth == 1, np.log(kept), np.log1p(-kept)), dtype=np.float64)
 
