@@ -181,12 +181,6 @@ def confusion_metrics(*, tp: int, fp: int, fn: int, tn: int) -> dict[str, float]
     return {name: float(value) for name, value in _from_cells(*map(np.float64, (tp, fp, fn, tn))).items()}
 
 
-def f_beta(precision: float, recall: float, beta: float = 1.0) -> float:
-    """Return the weighted harmonic mean of precision and recall; `beta` above 1 favours recall."""
-    below = beta**2 * precision + recall
-    return (1 + beta**2) * precision * recall / below if below else 0.0
-
-
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve, ties counting half.
 
@@ -195,11 +189,6 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """
     truth, score = _checked(labels, scores, probabilities=False)
     return float(_delong(truth, score[None, :])[0][0])
-
-
-def log_loss(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the mean negative log-likelihood; scores are kept 1e-15 away from 0 and 1."""
-    return float(_losses(*_checked(labels, scores)).mean())
 
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
@@ -268,36 +257,6 @@ def difference(
     return _bootstrap(truth, old >= threshold, new >= threshold, metric, level)
 
 
-def regression(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """Return `regression_metrics`: mae, mse, rmse; r2 unless the labels are constant, mape unless one is 0."""
-    truth, guess = _vector("labels", labels), _vector("predictions", predictions)
-    _same_length(truth, guess)
-    errors = guess - truth
-    mse = float((errors**2).mean())
-    found = {"mae": float(np.abs(errors).mean()), "mse": mse, "rmse": math.sqrt(mse)}
-    if truth.min() < truth.max():
-        found["r2"] = 1 - mse / float(truth.var())
-    if (truth != 0).all():
-        found["mape"] = float(np.abs(errors / truth).mean())
-    return {"version": 1, "rows": int(truth.size), "regression_metrics": {k: {"value": v} for k, v in found.items()}}
-
-
-def multiclass(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """Return `multiclass_classification_metrics` (accuracy) and the confusion matrix by true, then predicted class."""
-    truth, guess = np.asarray(labels).astype(str), np.asarray(predictions).astype(str)
-    if truth.size == 0 or truth.shape != guess.shape:
-        raise BadInputError("predictions", guess.shape, f"as many as labels, at least one: {truth.shape}")
-    matrix: dict[str, dict[str, int]] = {}
-    pairs, counts = np.unique(np.stack([truth, guess]), axis=1, return_counts=True)
-    for (real, said), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
-        matrix.setdefault(real, {})[said] = count
-    accuracy = float((truth == guess).mean())
-    return {
-        "version": 1, "rows": int(truth.size), "confusion_matrix": matrix,
-        "multiclass_classification_metrics": {"accuracy": {"value": accuracy}},
-    }  # fmt: skip
-
-
 def _vector(name: str, values: ArrayLike) -> Floats:
     vector = np.asarray(values, dtype=np.float64)
     if vector.ndim != 1 or vector.size == 0:
@@ -326,6 +285,7 @@ def _checked(labels: ArrayLike, scores: ArrayLike, *, probabilities: bool = True
 
 
 def _losses(truth: Floats, score: Floats) -> Floats:
+    """Return each row's negative log-likelihood; scores are kept 1e-15 away from 0 and 1."""
     kept = np.clip(score, _CLIP, 1 - _CLIP)
     return np.asarray(-np.where(truth == 1, np.log(kept), np.log1p(-kept)), dtype=np.float64)
 
