@@ -35,11 +35,21 @@ def test_windows_join_and_end_after_the_champion_began(at: datetime, minutes: in
     since = at - timedelta(minutes=age)
     found = monitoring.windows(at.isoformat(), minutes, since=since.isoformat())
 
-    assert len(found) <= 3
+    expected = max(3, 180 // minutes)
+    assert len(found) <= expected
     assert all(one[1] == other[0] for one, other in pairwise(found))
     assert all(end > since for _, end in found)
     assert not found or found[-1] == monitoring.window(at.isoformat(), minutes)
-    assert len(monitoring.windows(at.isoformat(), minutes, since=None)) == 3
+    assert len(monitoring.windows(at.isoformat(), minutes, since=None)) == expected
+
+
+@given(MOMENTS, st.sampled_from(DIVISORS), st.integers(0, 150))
+def test_no_window_is_lost_between_two_ticks_that_come_late(at: datetime, minutes: int, late: int) -> None:
+    """A window of five minutes under an hourly tick lost nine of twelve."""
+    first = monitoring.windows(at.isoformat(), minutes, since=None)
+    second = monitoring.windows((at + timedelta(minutes=late)).isoformat(), minutes, since=None)
+
+    assert second[0][0] <= first[-1][1]
 
 
 @given(MOMENTS, st.sampled_from(DIVISORS), st.integers(-12, 14))
@@ -63,19 +73,57 @@ def test_a_time_without_zone_or_sense_is_refused_by_name(at: Any) -> None:
         monitoring.window(at, 60)
 
 
+FOUND: dict[str, Any] = {
+    "status": "Completed", "scores": {"age": 0.05, "income": 0.2}, "rows": 300, "broken": 2,
+    "lines": {"read": 310, "bad": 4}, "emit": True, "muted": [], "named": {},
+}  # fmt: skip
+ALWAYS = {"windows_without_data": 0.0, "rows": 300.0, "bad_lines": 4.0, "violations": 2.0}
+
+
 def test_no_data_has_no_drift_not_even_zero_i7() -> None:
-    assert monitoring.metrics("no_data", {}) == {"windows_without_data": 1.0}
-    assert monitoring.metrics("no_data", {"age": 0.9}) == {"windows_without_data": 1.0}
+    silent = {"windows_without_data": 1.0, "rows": 300.0, "bad_lines": 4.0}
+
+    assert monitoring.metrics(FOUND | {"status": "no_data"}) == silent
+    assert monitoring.metrics(FOUND | {"status": "no_data", "named": {"age": {"feature_data": {}}}}) == silent
 
 
-def test_the_worst_feature_is_what_alarms_watch() -> None:
-    assert monitoring.metrics("Completed", {"age": 0.05, "income": 0.2}) == {
-        "feature_baseline_drift_age": 0.05,
-        "feature_baseline_drift_income": 0.2,
-        "feature_baseline_drift_max": 0.2,
-        "windows_without_data": 0.0,
+def test_the_worst_feature_and_the_count_of_violations_are_always_there_and_others_only_if_named() -> None:
+    assert monitoring.metrics(FOUND) == ALWAYS | {"feature_baseline_drift_max": 0.2}
+    assert monitoring.metrics(FOUND | {"scores": {}, "status": "CompletedWithViolations"}) == ALWAYS
+    one = {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}
+    named = {"age": {"feature_data": one, "feature_non_null": one}, "city": {"feature_non_null": one}}
+    assert monitoring.metrics(FOUND | {"named": named}) == ALWAYS | {
+        "feature_baseline_drift_max": 0.2, "feature_baseline_drift_age": 0.05,
+        "feature_data_age": one, "feature_non_null_age": one, "feature_non_null_city": one,
+    }  # fmt: skip
+
+
+def test_emit_metrics_disabled_is_obeyed_for_all_and_for_a_feature() -> None:
+    muted = FOUND | {"muted": ["income"], "named": {"income": {"feature_non_null": {}}}}
+
+    assert monitoring.metrics(FOUND | {"emit": False}) == {}
+    assert monitoring.metrics(muted) == ALWAYS | {"feature_baseline_drift_max": 0.05}
+
+
+def test_a_named_features_metrics_are_what_statistics_json_says_of_it() -> None:
+    document = {
+        "features": [
+            {"name": "age", "numerical_statistics": {
+                "common": {"num_present": 3, "num_missing": 1}, "mean": 2.0, "sum": 6.0, "min": 1.0, "max": 3.0}},
+            {"name": "gone", "numerical_statistics": {"common": {"num_present": 0, "num_missing": 4}}},
+            {"name": "city", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
+            {"name": "other", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
+        ]
+    }  # fmt: skip
+
+    assert monitoring.named(document, ["age", "gone", "city"]) == {
+        "age": {
+            "feature_non_null": {"SampleCount": 4.0, "Sum": 3.0, "Minimum": 0.0, "Maximum": 1.0},
+            "feature_data": {"SampleCount": 3.0, "Sum": 6.0, "Minimum": 1.0, "Maximum": 3.0},
+        },
+        "gone": {"feature_non_null": {"SampleCount": 4.0, "Sum": 0.0, "Minimum": 0.0, "Maximum": 0.0}},
+        "city": {"feature_non_null": {"SampleCount": 4.0, "Sum": 4.0, "Minimum": 1.0, "Maximum": 1.0}},
     }
-    assert monitoring.metrics("CompletedWithViolations", {}) == {"windows_without_data": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +143,7 @@ def test_results_of_each_window_have_a_folder_of_their_own() -> None:
 
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
-        "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "violations": [1, 2],
+        "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
         "severity": "High", "start": "a", "end": "b", "rows": 200,
     }  # fmt: skip
     text = monitoring.message("churn", found)
@@ -141,8 +189,10 @@ def test_alarm_names_belong_to_their_model() -> None:
 def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
     quality = {"window_minutes": 5, "retrain_windows": 2, "retrain_above": 0.4, "notify_above": 0.2}
     spec = check_spec(flights.spec() | {"monitors": {"data_quality": quality}})
-    retrain, notice, _ = onboarding.alarms("linnet", spec, "topic")
+    retrain, notice, accuracy = onboarding.alarms("linnet", spec, "topic", "mine")
 
     assert (retrain["Period"], retrain["EvaluationPeriods"], retrain["DatapointsToAlarm"]) == (300, 2, 2)
     assert (retrain["Threshold"], notice["Threshold"]) == (0.4, 0.2)
+    assert {retrain["Namespace"], notice["Namespace"]} == {"mine/Endpoints/data-metrics"}
+    assert accuracy["Namespace"] == "mine/Endpoints/model-metrics"
     assert "AlarmActions" not in retrain  # EventBridge hears of its state by itself (EB-03)

@@ -74,6 +74,7 @@ WRONG = [
     ("monitors.data_quality.notify_above", 0.5, "monitors.data_quality", "must not be above 'retrain_above'"),
     ("monitors.data_quality.window_minutes", 7, "monitors.data_quality", "must divide a day"),
     ("monitors.data_quality", {"window_minutes": 720, "retrain_windows": 20}, "monitors.data_quality", "alarm's limit"),
+    ("monitors.metrics_for", ["hight"], "spec", "no feature of data.features: ['hight']"),
     ("notifications.emails", ["nobody"], "notifications.emails.0", "an e-mail address"),
     ("owner", "R&D", "owner", "letters, digits, spaces"),
     ("data", None, "data", "dictionary"),
