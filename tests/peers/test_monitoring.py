@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, schedules
 from linnet.decisions.gates import judge
 from linnet.decisions.onboarding import alarms
 from linnet.errors import BadInputError, NotFoundError
+from linnet.events.schedules import Every
 from linnet.events.spec import check_spec
 from linnet.gateways import findings, ledger
 from linnet.monitoring.drift import compare, drift_scores
@@ -50,7 +51,7 @@ def test_sagemaker_python_sdk_2634_no_traffic_is_a_status_and_neither_drift_nor_
 def test_sagemaker_python_sdk_3233_2629_a_window_may_be_five_minutes(minutes: int) -> None:
     """sagemaker-python-sdk#3233, #2629: an hour at least, at a time of the service's choosing."""
     spec = check_spec(DOCUMENT | {"monitors": {"data_quality": {"window_minutes": minutes}}})
-    start, end = monitoring.window("2026-11-21T10:07:13Z", minutes)
+    start, end = schedules.window("2026-11-21T10:07:13Z", Every(minutes))
 
     assert spec.monitors.data_quality.window_minutes == minutes
     assert (end - start).total_seconds() == minutes * 60

@@ -1,10 +1,10 @@
-"""Which window a monitor looks at, what its files and metrics are called, and what a look is worth telling."""
+"""What the files and metrics of a monitor are called, and what a look is worth telling."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from linnet.decisions.names import base
@@ -20,41 +20,11 @@ WORST = "feature_baseline_drift_max"
 SILENT = "windows_without_data"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
-_DAY_MINUTES = 24 * 60
-_LOOK_BACK, _FEWEST = timedelta(hours=3), 3
 
 Kind = Literal["data-quality", "model-quality"]
 Status = Literal["Completed", "CompletedWithViolations", "no_data"]
 Measure = float | dict[str, float]
 """The value of a metric, or its StatisticValues."""
-
-
-def window(at: str, minutes: int) -> tuple[datetime, datetime]:
-    """Return start and end of the last window of `minutes` that was over at the time `at` (ISO 8601).
-
-    Windows follow each other without gap or overlap from midnight UTC, however late a schedule fires; so each has
-    exactly one datapoint, and "three windows in a row" is three periods of the alarm (TG-07).
-
-    Raises:
-        BadInputError: `at` is no time with a zone, or `minutes` does not divide a day.
-    """
-    if minutes < 1 or _DAY_MINUTES % minutes:
-        raise BadInputError("window_minutes", minutes, "a number of minutes that divides a day")
-    length = minutes * 60
-    end = int(parse_time(at).timestamp()) // length * length
-    return datetime.fromtimestamp(end - length, UTC), datetime.fromtimestamp(end, UTC)
-
-
-def windows(at: str, minutes: int, *, since: str | None) -> list[tuple[datetime, datetime]]:
-    """Return the windows that were over at `at` in three hours, three at least, oldest first, without those before `since`.
-
-    A span of time, not a number: a tick that comes late or was lost must not cost the short windows meanwhile.
-    """
-    start, end = window(at, minutes)
-    length = end - start
-    count = max(_FEWEST, _LOOK_BACK // length)
-    found = [(start - length * back, end - length * back) for back in range(count - 1, -1, -1)]
-    return [one for one in found if since is None or one[1] > parse_time(since)]
 
 
 def parse_time(text: Any) -> datetime:

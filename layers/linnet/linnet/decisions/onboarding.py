@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, schedules
 from linnet.decisions.names import base, digest, valid_model
 from linnet.errors import BadInputError
 
@@ -95,16 +95,17 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
 def _drift(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any]]:
     """The alarm that starts a run and the one that only tells (AL-01, TG-07)."""
     quality, name = spec.monitors.data_quality, f"{base(stack, spec.model)}-drift"
+    minutes = schedules.of(quality.model_dump()).minutes
     common = {
         "Namespace": monitoring.namespace(prefix),
         "MetricName": monitoring.WORST,
         "Dimensions": monitoring.dimensions(stack, spec.model),
         "Statistic": "Maximum",
-        "Period": quality.window_minutes * 60,
+        "Period": minutes * 60,
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "ignore",
     }
-    windows = f"windows of {quality.window_minutes} minutes"
+    windows = f"windows of {minutes} minutes"
     return [
         common | {
             "AlarmName": name,

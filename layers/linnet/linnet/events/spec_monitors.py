@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from linnet.errors import BadInputError
+from linnet.events.schedules import every
 from linnet.events.spec_parts import COLUMN, Fraction, Part
+
+
+def _known(text: str) -> str:
+    try:
+        every(text)
+    except BadInputError as error:
+        raise ValueError(error.allowed) from None
+    return text
+
+
+SCHEDULE = Annotated[str, AfterValidator(_known)]
 
 
 class DataQuality(Part):
@@ -14,6 +27,8 @@ class DataQuality(Part):
 
     enabled: bool = True
     window_minutes: int = Field(default=60, ge=5, le=24 * 60)
+    schedule: SCHEDULE | None = None
+    """Instead of window_minutes, and up to a day: hourly, daily, a rate or a cron; see linnet.events.schedules."""
     minimum_rows: int = Field(default=100, ge=10)
     notify_above: Annotated[float, Field(gt=0, lt=1)] = 0.1
     retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -24,12 +39,15 @@ class DataQuality(Part):
     def _alarming(self) -> Self:
         if self.notify_above > self.retrain_above:
             raise ValueError("'notify_above' must not be above 'retrain_above'")
-        # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
-        longest = 7 * 24 * 60 if self.window_minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
-        if self.window_minutes * self.retrain_windows > longest:
-            raise ValueError(f"window_minutes x retrain_windows must be at most {longest} minutes, an alarm's limit")
         if 24 * 60 % self.window_minutes:
             raise ValueError("'window_minutes' must divide a day, such as 5, 15, 60 or 1440")
+        minutes = every(self.schedule).minutes if self.schedule else self.window_minutes
+        if not 0 < minutes <= 24 * 60:
+            raise ValueError("'schedule' of data_quality must be at most daily, the longest period of its alarm")
+        # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
+        longest = 7 * 24 * 60 if minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
+        if minutes * self.retrain_windows > longest:
+            raise ValueError(f"window_minutes x retrain_windows must be at most {longest} minutes, an alarm's limit")
         return self
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, schedules
 from linnet.decisions.names import COLOURS, base
 from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import ledger, notifications, s3, specs
@@ -45,7 +45,7 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
         quality = spec["monitors"]["data_quality"]
         if not quality["enabled"] or not spec["endpoint"]["capture_percent"]:
             continue
-        windows = monitoring.windows(at, int(quality["window_minutes"]), since=champion.get("at"))
+        windows = schedules.windows(at, schedules.of(quality), since=champion.get("at"))
         found += [
             {"model": name, "start": monitoring.stamp(start), "end": monitoring.stamp(end)}
             for start, end in _unseen(name, windows, at, correlation_id=correlation_id, all_of=model is not None)
