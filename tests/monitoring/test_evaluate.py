@@ -26,11 +26,9 @@ from linnet.monitoring.evaluate import (
     evaluate,
     f_beta,
     log_loss,
-    multiclass,
     read_facet,
     read_scores,
     read_which,
-    regression,
 )
 
 
@@ -52,23 +50,6 @@ def test_ev04_the_seeds_confusion_matrices_come_out_exactly(
     assert confusion(labels, scores) == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
     assert found["f2"] == pytest.approx(sk.fbeta_score(labels, scores, beta=2))
     assert f_beta(found["precision"], found["recall"], 0.5) == pytest.approx(found["f0_5"])
-
-
-def test_ev04_the_seeds_regression_errors() -> None:
-    found = regression([100.0, 100, 100, 100, 100], [120.0, 80, 110, 150, 90])["regression_metrics"]
-    assert found["mae"]["value"] == 22
-    assert found["rmse"]["value"] == pytest.approx(26.46, abs=5e-3)
-    assert found["mape"]["value"] == pytest.approx(0.22)
-    assert "r2" not in found
-    assert regression([1.0, 2, 3], [1.0, 2, 4])["regression_metrics"]["r2"]["value"] == sk.r2_score(
-        [1, 2, 3], [1, 2, 4]
-    )
-
-
-def test_multiclass_accuracy_and_confusion() -> None:
-    found = multiclass(["a", "b", "b", "c"], ["a", "b", "c", "c"])
-    assert found["multiclass_classification_metrics"]["accuracy"]["value"] == 0.75
-    assert found["confusion_matrix"] == {"a": {"a": 1}, "b": {"b": 1, "c": 1}, "c": {"c": 1}}
 
 
 CASES = st.lists(

@@ -268,36 +268,6 @@ def difference(
     return _bootstrap(truth, old >= threshold, new >= threshold, metric, level)
 
 
-def regression(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """Return `regression_metrics`: mae, mse, rmse; r2 unless the labels are constant, mape unless one is 0."""
-    truth, guess = _vector("labels", labels), _vector("predictions", predictions)
-    _same_length(truth, guess)
-    errors = guess - truth
-    mse = float((errors**2).mean())
-    found = {"mae": float(np.abs(errors).mean()), "mse": mse, "rmse": math.sqrt(mse)}
-    if truth.min() < truth.max():
-        found["r2"] = 1 - mse / float(truth.var())
-    if (truth != 0).all():
-        found["mape"] = float(np.abs(errors / truth).mean())
-    return {"version": 1, "rows": int(truth.size), "regression_metrics": {k: {"value": v} for k, v in found.items()}}
-
-
-def multiclass(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """Return `multiclass_classification_metrics` (accuracy) and the confusion matrix by true, then predicted class."""
-    truth, guess = np.asarray(labels).astype(str), np.asarray(predictions).astype(str)
-    if truth.size == 0 or truth.shape != guess.shape:
-        raise BadInputError("predictions", guess.shape, f"as many as labels, at least one: {truth.shape}")
-    matrix: dict[str, dict[str, int]] = {}
-    pairs, counts = np.unique(np.stack([truth, guess]), axis=1, return_counts=True)
-    for (real, said), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
-        matrix.setdefault(real, {})[said] = count
-    accuracy = float((truth == guess).mean())
-    return {
-        "version": 1, "rows": int(truth.size), "confusion_matrix": matrix,
-        "multiclass_classification_metrics": {"accuracy": {"value": accuracy}},
-    }  # fmt: skip
-
-
 def _vector(name: str, values: ArrayLike) -> Floats:
     vector = np.asarray(values, dtype=np.float64)
     if vector.ndim != 1 or vector.size == 0:
