@@ -44,7 +44,9 @@ def _seconds(folder: Path) -> float:
 def run() -> dict[str, Any]:
     """Measure every function and the bare handler in turn, so that a slow moment of the machine hits all alike."""
     heavy = {  # functions of the data plane import numpy and pyarrow: reported, not held to the goal
-        p.parent.name for p in (ROOT / "functions").glob("*/app.py") if "linnet.monitoring" in p.read_text()
+        p.parent.name
+        for p in (ROOT / "functions").glob("*/app.py")
+        if "linnet.monitoring" in p.read_text() or "linnet.data" in p.read_text()
     }
     with tempfile.TemporaryDirectory() as made:
         bare = Path(made)

@@ -10,6 +10,9 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{time, model?, again?}`; return `{windows: [{model, start, end}]}`."""
-    windows = findings.due(event.get("time", ""), model=event.get("model"), again=event.get("again") is True)
+    """Take `{time, model?, again?, correlation_id?}`; return `{windows: [{model, start, end}]}`."""
+    windows = findings.due(
+        event.get("time", ""), model=event.get("model"), again=event.get("again") is True,
+        correlation_id=event.get("correlation_id", ""),
+    )  # fmt: skip
     return {"windows": windows}

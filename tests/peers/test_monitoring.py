@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, schedules
 from linnet.decisions.gates import judge
 from linnet.decisions.onboarding import alarms
 from linnet.errors import BadInputError, NotFoundError
+from linnet.events.schedules import Every
 from linnet.events.spec import check_spec
 from linnet.gateways import findings, ledger
 from linnet.monitoring.drift import compare, drift_scores
@@ -42,14 +43,15 @@ def test_sagemaker_python_sdk_2634_no_traffic_is_a_status_and_neither_drift_nor_
     found = compare(BASELINE, of([], BASELINE), minimum_rows=30)
 
     assert (found.status, found.violations, dict(found.drift)) == ("no_data", (), {})
-    assert monitoring.metrics("no_data", {}) == {monitoring.SILENT: 1.0}  # and no drift of 0
+    lines = {"status": found.status, "scores": {}, "rows": 0, "lines": {"bad": 0}, "emit": True}
+    assert monitoring.metrics(lines) == {monitoring.SILENT: 1.0, "rows": 0.0, "bad_lines": 0.0}  # and no drift of 0
 
 
 @pytest.mark.parametrize("minutes", [5, 15, 30, 60])
 def test_sagemaker_python_sdk_3233_2629_a_window_may_be_five_minutes(minutes: int) -> None:
     """sagemaker-python-sdk#3233, #2629: an hour at least, at a time of the service's choosing."""
     spec = check_spec(DOCUMENT | {"monitors": {"data_quality": {"window_minutes": minutes}}})
-    start, end = monitoring.window("2026-11-21T10:07:13Z", minutes)
+    start, end = schedules.window("2026-11-21T10:07:13Z", Every(minutes))
 
     assert spec.monitors.data_quality.window_minutes == minutes
     assert (end - start).total_seconds() == minutes * 60
@@ -102,6 +104,7 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
     version = world.put("baselines/flights/r1/statistics.json", {"version": 0})
     found = {
         "status": "CompletedWithViolations", "severity": "High", "features": ["a"], "rows": 500, "violations": [],
+        "broken": 1, "lines": {"bad": 0}, "emit": True, "muted": [], "named": {},
         "scores": {"a": 0.9}, "uri": "s3://linnet-data/monitoring/", "start": "2026-11-21T09:00:00Z",
         "end": "2026-11-21T10:00:00Z",
     }  # fmt: skip
@@ -117,7 +120,11 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
 @pytest.mark.parametrize("worst", ["a", "fare_amount", "zz"])
 def test_amazon_sagemaker_drift_detection_feature_any_feature_raises_the_alarm(worst: str) -> None:
     """amazon-sagemaker-drift-detection b281df4: only feature_baseline_drift_fare_amount was watched."""
-    found = monitoring.metrics("Completed", {"a": 0.1, "fare_amount": 0.1, "zz": 0.1} | {worst: 0.8})
+    scores = {"a": 0.1, "fare_amount": 0.1, "zz": 0.1} | {worst: 0.8}
+    found = monitoring.metrics({
+        "status": "Completed", "scores": scores, "rows": 500, "broken": 1, "lines": {"bad": 0}, "emit": True,
+        "muted": [], "named": {},
+    })  # fmt: skip
     watched = alarms("linnet", check_spec(DOCUMENT), "topic")
 
     assert found[monitoring.WORST] == 0.8

@@ -119,6 +119,20 @@ def test_every_rule_has_one_target_with_a_dead_letter_queue_and_a_retry_policy(t
     assert bad == []
 
 
+def test_every_schedule_may_start_its_target_and_keeps_what_it_cannot_deliver(template: dict[str, Any]) -> None:
+    schedules = resources(template, "AWS::Scheduler::Schedule")
+    roles = resources(template, "AWS::IAM::Role")
+
+    assert schedules
+    for schedule in schedules.values():
+        target = schedule["Target"]
+        role = roles[target["RoleArn"]["Fn::GetAtt"][0]]
+        may = {a for p in role["Policies"] for s in p["PolicyDocument"]["Statement"] for a in _list(s["Action"])}
+        assert {"states:StartExecution", "sqs:SendMessage", "kms:GenerateDataKey"} <= may
+        assert {"DeadLetterConfig", "RetryPolicy"} <= set(target)
+        assert schedule.get("State", "ENABLED") == "ENABLED"
+
+
 def test_rules_match_their_own_account_because_a_detail_can_be_forged(template: dict[str, Any]) -> None:
     open_rules = [
         name

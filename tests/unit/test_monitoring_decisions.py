@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.decisions import monitoring, names, onboarding
+from linnet.decisions import monitoring, names, onboarding, schedules
 from linnet.errors import BadInputError
+from linnet.events.schedules import MONTH, Every, every
 from linnet.events.spec import check_spec
 from models.flights import data as flights
 
@@ -21,25 +22,35 @@ MOMENTS = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2050, 
 
 @given(MOMENTS, st.sampled_from(DIVISORS))
 def test_a_window_is_over_whole_and_recent_and_the_next_follows_without_gap(at: datetime, minutes: int) -> None:
-    start, end = monitoring.window(at.isoformat(), minutes)
+    start, end = schedules.window(at.isoformat(), Every(minutes))
     length = timedelta(minutes=minutes)
 
     assert end - start == length
     assert end <= at < end + length
-    assert monitoring.window((at + length).isoformat(), minutes) == (end, end + length)
+    assert schedules.window((at + length).isoformat(), Every(minutes)) == (end, end + length)
     assert (start - start.replace(hour=0, minute=0)) % length == timedelta(0)
 
 
 @given(MOMENTS, st.sampled_from(DIVISORS), st.integers(0, 5000))
 def test_windows_join_and_end_after_the_champion_began(at: datetime, minutes: int, age: int) -> None:
     since = at - timedelta(minutes=age)
-    found = monitoring.windows(at.isoformat(), minutes, since=since.isoformat())
+    found = schedules.windows(at.isoformat(), Every(minutes), since=since.isoformat())
 
-    assert len(found) <= 3
+    expected = max(3, 180 // minutes)
+    assert len(found) <= expected
     assert all(one[1] == other[0] for one, other in pairwise(found))
     assert all(end > since for _, end in found)
-    assert not found or found[-1] == monitoring.window(at.isoformat(), minutes)
-    assert len(monitoring.windows(at.isoformat(), minutes, since=None)) == 3
+    assert not found or found[-1] == schedules.window(at.isoformat(), Every(minutes))
+    assert len(schedules.windows(at.isoformat(), Every(minutes), since=None)) == expected
+
+
+@given(MOMENTS, st.sampled_from(DIVISORS), st.integers(0, 150))
+def test_no_window_is_lost_between_two_ticks_that_come_late(at: datetime, minutes: int, late: int) -> None:
+    """A window of five minutes under an hourly tick lost nine of twelve."""
+    first = schedules.windows(at.isoformat(), Every(minutes), since=None)
+    second = schedules.windows((at + timedelta(minutes=late)).isoformat(), Every(minutes), since=None)
+
+    assert second[0][0] <= first[-1][1]
 
 
 @given(MOMENTS, st.sampled_from(DIVISORS), st.integers(-12, 14))
@@ -48,34 +59,125 @@ def test_a_window_does_not_depend_on_the_zone_in_which_the_time_is_written(
 ) -> None:
     there = at.astimezone(timezone(timedelta(hours=zone)))
 
-    assert monitoring.window(there.isoformat(), minutes) == monitoring.window(at.isoformat(), minutes)
+    assert schedules.window(there.isoformat(), Every(minutes)) == schedules.window(at.isoformat(), Every(minutes))
 
 
-@pytest.mark.parametrize("minutes", [0, -60, 7, 1441, 2880])
-def test_a_length_that_does_not_divide_a_day_is_refused(minutes: int) -> None:
-    with pytest.raises(BadInputError, match="divides a day"):
-        monitoring.window("2026-11-21T10:00:00Z", minutes)
+SCHEDULES = [
+    ("hourly", 60, 0), ("daily", 1440, 0), ("rate(5 minutes)", 5, 0), ("rate(1 hour)", 60, 0), ("rate(2 days)", 2880, 0),
+    ("cron(0 * * * ? *)", 60, 0), ("cron(0 * ? * * *)", 60, 0), ("cron(0 */4 * * ? *)", 240, 0),
+    ("cron(0 0/4 ? * * *)", 240, 0), ("cron(0 */6 * * ? *)", 360, 0), ("cron(0 0 * * ? *)", 1440, 0),
+    ("cron(0 17/12 ? * * *)", 720, 300), ("cron(0 12 ? * * *)", 1440, 720), ("cron(0 00 ? * * *)", 1440, 0),
+    ("monthly", 0, 0), ("cron(0 0 1 * ? *)", 0, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "minutes", "offset"), SCHEDULES)
+def test_the_seeds_and_model_monitors_crons_are_windows_t_04(text: str, minutes: int, offset: int) -> None:
+    assert every(text) == Every(minutes, offset)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "now", "cron(0 [00-23] ? * * *)", "cron(5 * * * ? *)", "cron(0 */5 * * ? *)", "cron(0 24 ? * * *)",
+        "cron(0 0/0 ? * * *)", "cron(0 2 ? * SUN *)", "cron(0 * * * * *)", "cron(0 3 1 * ? *)", "rate(7 minutes)",
+        "rate(4 minutes)", "rate(32 days)", "rate(0 days)", "rate(36 hours)", "cron(0 0 1 * ? *) ",
+    ],
+)  # fmt: skip
+def test_a_schedule_that_is_no_window_is_refused_with_those_that_are(text: str) -> None:
+    with pytest.raises(BadInputError, match=r"^schedule: .*hourly, daily, monthly, rate.*cron\(0 h/n"):
+        every(text)
+
+
+@given(MOMENTS, st.sampled_from([s[0] for s in SCHEDULES]))
+def test_windows_of_every_schedule_are_over_and_join_months_of_all_lengths_too(at: datetime, text: str) -> None:
+    found = schedules.windows(at.isoformat(), every(text), since=None)
+    start, end = found[-1]
+
+    assert end <= at
+    assert all(one[1] == other[0] for one, other in pairwise(found))
+    following = schedules.window((at + (end - start)).isoformat(), every(text))
+    assert following[0] == end or (every(text) == MONTH and following == found[-1])
+    assert schedules.windows(at.isoformat(), every(text), since=None, delay=at - end) == found
+
+
+def test_a_month_is_a_calendar_month_and_a_day_may_begin_at_noon() -> None:
+    months = schedules.windows("2026-03-01T00:00:00Z", MONTH, since=None)
+
+    assert [f"{start:%d.%m.}-{end:%d.%m.}" for start, end in months] == [
+        "01.12.-01.01.",
+        "01.01.-01.02.",
+        "01.02.-01.03.",
+    ]
+    assert [f"{m:%dT%H}" for m in schedules.window("2026-03-05T11:59:59Z", every("cron(0 12 ? * * *)"))] == [
+        "03T12",
+        "04T12",
+    ]
+
+
+def test_a_delay_lets_labels_come_in_before_their_window_is_due() -> None:
+    day = timedelta(hours=72)
+
+    assert schedules.windows("2026-03-05T11:00:00Z", every("daily"), since=None, delay=day)[-1][1].day == 2
 
 
 @pytest.mark.parametrize("at", ["", "10:00", "2026-11-21T10:00:00", None, 7, "2026-13-01T00:00:00Z"])
 def test_a_time_without_zone_or_sense_is_refused_by_name(at: Any) -> None:
     with pytest.raises(BadInputError, match=r"^time: "):
-        monitoring.window(at, 60)
+        schedules.window(at, Every(60))
+
+
+FOUND: dict[str, Any] = {
+    "status": "Completed", "scores": {"age": 0.05, "income": 0.2}, "rows": 300, "broken": 2,
+    "lines": {"read": 310, "bad": 4}, "emit": True, "muted": [], "named": {},
+}  # fmt: skip
+ALWAYS = {"windows_without_data": 0.0, "rows": 300.0, "bad_lines": 4.0, "violations": 2.0}
 
 
 def test_no_data_has_no_drift_not_even_zero_i7() -> None:
-    assert monitoring.metrics("no_data", {}) == {"windows_without_data": 1.0}
-    assert monitoring.metrics("no_data", {"age": 0.9}) == {"windows_without_data": 1.0}
+    silent = {"windows_without_data": 1.0, "rows": 300.0, "bad_lines": 4.0}
+
+    assert monitoring.metrics(FOUND | {"status": "no_data"}) == silent
+    assert monitoring.metrics(FOUND | {"status": "no_data", "named": {"age": {"feature_data": {}}}}) == silent
 
 
-def test_the_worst_feature_is_what_alarms_watch() -> None:
-    assert monitoring.metrics("Completed", {"age": 0.05, "income": 0.2}) == {
-        "feature_baseline_drift_age": 0.05,
-        "feature_baseline_drift_income": 0.2,
-        "feature_baseline_drift_max": 0.2,
-        "windows_without_data": 0.0,
+def test_the_worst_feature_and_the_count_of_violations_are_always_there_and_others_only_if_named() -> None:
+    assert monitoring.metrics(FOUND) == ALWAYS | {"feature_baseline_drift_max": 0.2}
+    assert monitoring.metrics(FOUND | {"scores": {}, "status": "CompletedWithViolations"}) == ALWAYS
+    one = {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}
+    named = {"age": {"feature_data": one, "feature_non_null": one}, "city": {"feature_non_null": one}}
+    assert monitoring.metrics(FOUND | {"named": named}) == ALWAYS | {
+        "feature_baseline_drift_max": 0.2, "feature_baseline_drift_age": 0.05,
+        "feature_data_age": one, "feature_non_null_age": one, "feature_non_null_city": one,
+    }  # fmt: skip
+
+
+def test_emit_metrics_disabled_is_obeyed_for_all_and_for_a_feature() -> None:
+    muted = FOUND | {"muted": ["income"], "named": {"income": {"feature_non_null": {}}}}
+
+    assert monitoring.metrics(FOUND | {"emit": False}) == {}
+    assert monitoring.metrics(muted) == ALWAYS | {"feature_baseline_drift_max": 0.05}
+
+
+def test_a_named_features_metrics_are_what_statistics_json_says_of_it() -> None:
+    document = {
+        "features": [
+            {"name": "age", "numerical_statistics": {
+                "common": {"num_present": 3, "num_missing": 1}, "mean": 2.0, "sum": 6.0, "min": 1.0, "max": 3.0}},
+            {"name": "gone", "numerical_statistics": {"common": {"num_present": 0, "num_missing": 4}}},
+            {"name": "city", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
+            {"name": "other", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
+        ]
+    }  # fmt: skip
+
+    assert monitoring.named(document, ["age", "gone", "city"]) == {
+        "age": {
+            "feature_non_null": {"SampleCount": 4.0, "Sum": 3.0, "Minimum": 0.0, "Maximum": 1.0},
+            "feature_data": {"SampleCount": 3.0, "Sum": 6.0, "Minimum": 1.0, "Maximum": 3.0},
+        },
+        "gone": {"feature_non_null": {"SampleCount": 4.0, "Sum": 0.0, "Minimum": 0.0, "Maximum": 0.0}},
+        "city": {"feature_non_null": {"SampleCount": 4.0, "Sum": 4.0, "Minimum": 1.0, "Maximum": 1.0}},
     }
-    assert monitoring.metrics("CompletedWithViolations", {}) == {"windows_without_data": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +197,7 @@ def test_results_of_each_window_have_a_folder_of_their_own() -> None:
 
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
-        "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "violations": [1, 2],
+        "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
         "severity": "High", "start": "a", "end": "b", "rows": 200,
     }  # fmt: skip
     text = monitoring.message("churn", found)
@@ -141,8 +243,12 @@ def test_alarm_names_belong_to_their_model() -> None:
 def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
     quality = {"window_minutes": 5, "retrain_windows": 2, "retrain_above": 0.4, "notify_above": 0.2}
     spec = check_spec(flights.spec() | {"monitors": {"data_quality": quality}})
-    retrain, notice, _ = onboarding.alarms("linnet", spec, "topic")
+    retrain, notice, accuracy = onboarding.alarms("linnet", spec, "topic", "mine")
 
     assert (retrain["Period"], retrain["EvaluationPeriods"], retrain["DatapointsToAlarm"]) == (300, 2, 2)
     assert (retrain["Threshold"], notice["Threshold"]) == (0.4, 0.2)
+    assert {retrain["Namespace"], notice["Namespace"]} == {"mine/Endpoints/data-metrics"}
+    assert accuracy["Namespace"] == "mine/Endpoints/model-metrics"
+    daily = flights.spec() | {"monitors": {"data_quality": {"schedule": "cron(0 */6 * * ? *)"}}}
+    assert onboarding.alarms("linnet", check_spec(daily), "topic")[0]["Period"] == 6 * 3600
     assert "AlarmActions" not in retrain  # EventBridge hears of its state by itself (EB-03)

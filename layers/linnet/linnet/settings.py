@@ -26,6 +26,8 @@ class Settings:
     onboard_machine: str = ""
     offboard_machine: str = ""
     environment: str = "production"
+    metrics_prefix: str = "aws/sagemaker"
+    """Before the namespaces of the monitors' metrics, as Model Monitor has it."""
     instance_quota: str = "20"
     """How many endpoint instances of a type the account may run at once."""
 

@@ -1,50 +1,30 @@
-"""Which window a monitor looks at, what its files and metrics are called, and what a look is worth telling."""
+"""What the files and metrics of a monitor are called, and what a look is worth telling."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from linnet.decisions.names import base
 from linnet.errors import BadInputError
 
-NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
+DATA_QUALITY: Final = "data-quality"
+MODEL_QUALITY: Final = "model-quality"
+PREFIX = "aws/sagemaker"
+"""Before all namespaces of metrics, unless the stack says otherwise."""
+_NAMESPACES = {DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics"}
 DRIFT = "feature_baseline_drift_"
 WORST = "feature_baseline_drift_max"
-QUALITY_NAMESPACE = "aws/sagemaker/Endpoints/model-metrics"
 SILENT = "windows_without_data"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
-_DAY_MINUTES = 24 * 60
-_LOOK_BACK = 2
 
+Kind = Literal["data-quality", "model-quality"]
 Status = Literal["Completed", "CompletedWithViolations", "no_data"]
-
-
-def window(at: str, minutes: int) -> tuple[datetime, datetime]:
-    """Return start and end of the last window of `minutes` that was over at the time `at` (ISO 8601).
-
-    Windows follow each other without gap or overlap from midnight UTC, however late a schedule fires; so each has
-    exactly one datapoint, and "three windows in a row" is three periods of the alarm (TG-07).
-
-    Raises:
-        BadInputError: `at` is no time with a zone, or `minutes` does not divide a day.
-    """
-    if minutes < 1 or _DAY_MINUTES % minutes:
-        raise BadInputError("window_minutes", minutes, "a number of minutes that divides a day")
-    length = minutes * 60
-    end = int(parse_time(at).timestamp()) // length * length
-    return datetime.fromtimestamp(end - length, UTC), datetime.fromtimestamp(end, UTC)
-
-
-def windows(at: str, minutes: int, *, since: str | None) -> list[tuple[datetime, datetime]]:
-    """Return the last three windows that were over at `at`, oldest first, without those that were over at `since`."""
-    start, end = window(at, minutes)
-    length = end - start
-    found = [(start - length * back, end - length * back) for back in range(_LOOK_BACK, -1, -1)]
-    return [one for one in found if since is None or one[1] > parse_time(since)]
+Measure = float | dict[str, float]
+"""The value of a metric, or its StatisticValues."""
 
 
 def parse_time(text: Any) -> datetime:
@@ -67,25 +47,70 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def schedule_name(stack: str, model: str, monitor: str = "data-quality") -> str:
-    """Return the value of the dimension MonitoringSchedule of the metrics of a model's monitor."""
-    return f"{base(stack, model)}-{monitor}"
+def namespace(prefix: str, kind: Kind = DATA_QUALITY) -> str:
+    """Return the namespace of a monitor's metrics, as Model Monitor's own are called below a prefix."""
+    return f"{prefix}/Endpoints/{_NAMESPACES[kind]}"
 
 
-def dimensions(stack: str, model: str, monitor: str = "data-quality") -> list[dict[str, str]]:
+def dimensions(stack: str, model: str, kind: Kind = DATA_QUALITY) -> list[dict[str, str]]:
     """Return the dimensions of the metrics of a model's monitor, as Model Monitor's own have them."""
+    endpoint = base(stack, model)
     return [
-        {"Name": "Endpoint", "Value": base(stack, model)},
-        {"Name": "MonitoringSchedule", "Value": schedule_name(stack, model, monitor)},
+        {"Name": "Endpoint", "Value": endpoint},
+        {"Name": "MonitoringSchedule", "Value": f"{endpoint}-{kind}"},
     ]
 
 
-def metrics(status: Status, drift: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics of a look by name: a window without data has no drift, neither 0 nor any other (I7)."""
-    if status == "no_data":
-        return {SILENT: 1.0}
-    found = {f"{DRIFT}{feature}": score for feature, score in drift.items()}
-    return found | ({WORST: max(drift.values())} if drift else {}) | {SILENT: 0.0}
+def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
+    """Return the metrics of a finding by name.
+
+    A window without data has no drift, neither 0 nor any other (I7); what was read of it is known all the same. Only the
+    features that the spec names have metrics of their own, because each costs as much as all the others that a model
+    has. `emit_metrics: Disabled` in constraints.json is obeyed: of all, there are no metrics; of a feature, it has none
+    and does not count in the largest drift.
+    """
+    if not found["emit"]:
+        return {}
+    values: dict[str, Measure] = {
+        SILENT: float(found["status"] == "no_data"),
+        "rows": float(found["rows"]),
+        "bad_lines": float(found["lines"]["bad"]),
+    }
+    if found["status"] == "no_data":
+        return values
+    values["violations"] = float(found["broken"])
+    scores = {name: float(score) for name, score in found["scores"].items() if name not in found["muted"]}
+    if scores:
+        values[WORST] = max(scores.values())
+    for name, numbers in found["named"].items():
+        if name not in found["muted"]:
+            values |= {f"{kind}_{name}": number for kind, number in numbers.items()}
+            values |= {f"{DRIFT}{name}": scores[name]} if name in scores else {}
+    return values
+
+
+def named(statistics: Mapping[str, Any], features: Sequence[str]) -> dict[str, dict[str, Measure]]:
+    """Return of these features in a statistics.json what Model Monitor's metrics say of each: its values, how many are there.
+
+    `feature_non_null` is 1 a row that has a value and 0 a row that has none: its average is the completeness.
+    """
+    found: dict[str, dict[str, Measure]] = {}
+    for feature in statistics["features"]:
+        numbers = feature.get("numerical_statistics") or {}
+        common = (numbers or feature["string_statistics"])["common"]
+        present, missing = float(common["num_present"]), float(common["num_missing"])
+        if feature["name"] not in features or not present + missing:
+            continue
+        here = {
+            "SampleCount": present + missing, "Sum": present,
+            "Minimum": float(not missing), "Maximum": float(present > 0),
+        }  # fmt: skip
+        found[feature["name"]] = {"feature_non_null": here}
+        if "sum" in numbers:
+            of = {"Sum": "sum", "Minimum": "min", "Maximum": "max"}
+            values = {name: float(numbers[field]) for name, field in of.items()}
+            found[feature["name"]]["feature_data"] = {"SampleCount": present} | values
+    return found
 
 
 def capture_folders(configs: Sequence[str], endpoint: str, hours: Sequence[str], variants: Sequence[str]) -> list[str]:
@@ -117,7 +142,7 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
     return {
         "subject": f"{model}: the live data left its baseline ({found['severity'] or 'no drift'})",
-        "what": f"{len(found['violations'])} constraints broken in {found['start']} to {found['end']}: {broken}",
+        "what": f"{found['broken']} constraints broken in {found['start']} to {found['end']}: {broken}",
         "why": f"Drift by feature: {worst or 'none above 0'}. Rows looked at: {found['rows']}.",
         "next_step": "Some drift is expected. Sustained drift starts a run by itself where the spec lets it; to start "
         "one now, send Retraining Requested on Linnet's bus.",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, schedules
 from linnet.decisions.names import base, digest, valid_model
 from linnet.errors import BadInputError
 
@@ -67,14 +67,15 @@ def serving_names(stack: str, model: str) -> tuple[str, ...]:
     return tuple(f"{base(stack, model)}-{purpose}" for purpose in _SERVING)
 
 
-def alarms(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
+def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) -> list[dict[str, Any]]:
     """Return the requests that create the alarms on what the model's monitors find, but for those that are off.
 
-    Missing data is ignored: a silent window is unknown, so it neither raises nor clears an alarm (I7). `missing` would
-    raise the alarm on a single breaching window after silence, although three are asked for (CloudWatch User Guide,
-    "Configuring how CloudWatch alarms treat missing data": premature alarm state).
+    `prefix` is that of the metrics' namespaces. Missing data is ignored: a silent window is unknown, so it neither raises
+    nor clears an alarm (I7). `missing` would raise the alarm on a single breaching window after silence, although three
+    are asked for (CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data": premature alarm state).
     """
-    drift = _drift(stack, spec, topic) if spec.monitors.data_quality.enabled and spec.endpoint.capture_percent else []
+    watched = spec.monitors.data_quality.enabled and spec.endpoint.capture_percent
+    drift = _drift(stack, spec, topic, prefix) if watched else []
     floor = spec.monitors.alarms.accuracy_below
     if floor is None:
         return drift
@@ -84,26 +85,27 @@ def alarms(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
             "AlarmName": f"{base(stack, spec.model)}-quality",
             "AlarmDescription": f"{spec.model}: accuracy below {floor} on average in two times six hours. Starts a run "
             "where the spec lets it.",
-            "Namespace": monitoring.QUALITY_NAMESPACE, "MetricName": "accuracy", "Statistic": "Average",
-            "Dimensions": monitoring.dimensions(stack, spec.model, "model-quality"),
+            "Namespace": monitoring.namespace(prefix, "model-quality"), "MetricName": "accuracy",
+            "Statistic": "Average", "Dimensions": monitoring.dimensions(stack, spec.model, "model-quality"),
             "Threshold": floor, "ComparisonOperator": "LessThanThreshold",
         },
     ]  # fmt: skip
 
 
-def _drift(stack: str, spec: Spec, topic: str) -> list[dict[str, Any]]:
+def _drift(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any]]:
     """The alarm that starts a run and the one that only tells (AL-01, TG-07)."""
     quality, name = spec.monitors.data_quality, f"{base(stack, spec.model)}-drift"
+    minutes = schedules.of(quality.model_dump()).minutes
     common = {
-        "Namespace": monitoring.NAMESPACE,
+        "Namespace": monitoring.namespace(prefix),
         "MetricName": monitoring.WORST,
         "Dimensions": monitoring.dimensions(stack, spec.model),
         "Statistic": "Maximum",
-        "Period": quality.window_minutes * 60,
+        "Period": minutes * 60,
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "ignore",
     }
-    windows = f"windows of {quality.window_minutes} minutes"
+    windows = f"windows of {minutes} minutes"
     return [
         common | {
             "AlarmName": name,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 from linnet.errors import BadInputError
+from linnet.events.spec_monitors import Monitors
 from linnet.events.spec_parts import COLUMN, EMAIL, INSTANCE, MODEL, TAG_VALUE, WORDS, Fraction, Part
 from linnet.events.spec_rollout import GUARDED, MIRRORED, Rollout
 from linnet.events.spec_training import Training
@@ -173,50 +174,6 @@ class Retraining(Part):
     """Whether a person is asked before a run starts for anything but a person's or a build's own request."""
 
 
-class DataQuality(Part):
-    """The data-quality monitor and its alarms (MO-02, MO-03, AL-01, TG-07)."""
-
-    enabled: bool = True
-    window_minutes: int = Field(default=60, ge=5, le=24 * 60)
-    minimum_rows: int = Field(default=100, ge=10)
-    notify_above: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    retrain_windows: int = Field(default=3, ge=1, le=24)
-    """So many windows in a row must drift before a run starts."""
-
-    @model_validator(mode="after")
-    def _alarming(self) -> Self:
-        if self.notify_above > self.retrain_above:
-            raise ValueError("'notify_above' must not be above 'retrain_above'")
-        # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
-        longest = 7 * 24 * 60 if self.window_minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
-        if self.window_minutes * self.retrain_windows > longest:
-            raise ValueError(f"window_minutes x retrain_windows must be at most {longest} minutes, an alarm's limit")
-        if 24 * 60 % self.window_minutes:
-            raise ValueError("'window_minutes' must divide a day, such as 5, 15, 60 or 1440")
-        return self
-
-
-class Alarms(Part):
-    """Alarms on what serves, each off as null; people hear of them, no release is taken back by them."""
-
-    latency_above_ms: Annotated[float, Field(gt=0)] | None = 500.0
-    """On average in two times five minutes (AL-02)."""
-    errors_above: Annotated[int, Field(ge=0)] | None = 10
-    """Server errors in a minute (AL-03)."""
-    requests_below: Annotated[int, Field(ge=1)] | None = None
-    """In each of three times five minutes (AL-05: 100); silence rings too, so only for a model that is always called."""
-    accuracy_below: Fraction | None = 0.85
-    """On average in two times six hours (AL-04), of the metric that Model Monitor writes; starts a run too (quality)."""
-
-
-class Monitors(Part):
-    """What watches the model in production."""
-
-    data_quality: DataQuality = DataQuality()
-    alarms: Alarms = Alarms()
-
-
 class Notifications(Part):
     """Who hears of the model besides the subscribers of the stack's topic."""
 
@@ -244,6 +201,13 @@ class Spec(Part):
         categories = [name for name, kind in self.data.features.items() if kind == "category"]
         if self.training.algorithm == "xgboost" and categories:
             raise ValueError(f"built-in XGBoost takes numbers only; these features are categories: {categories}")
+        return self
+
+    @model_validator(mode="after")
+    def _watchable(self) -> Self:
+        unknown = sorted(set(self.monitors.metrics_for) - set(self.data.features))
+        if unknown:
+            raise ValueError(f"monitors.metrics_for names what is no feature of data.features: {unknown}")
         return self
 
     @model_validator(mode="after")

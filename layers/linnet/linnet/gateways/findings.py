@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, schedules
 from linnet.decisions.names import COLOURS, base
 from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import ledger, notifications, s3, specs
@@ -20,13 +20,16 @@ LARGEST_FILE = 32 * 1024 * 1024
 LARGEST_WINDOW = 512 * 1024 * 1024
 """Bytes of capture that one look may read; a model with more traffic samples its capture (capture_percent)."""
 _METRICS_A_CALL = 500
+_LOOK = "look#data-quality#"
 
 
-def due(at: str, *, model: str | None = None, again: bool = False) -> list[dict[str, str]]:
+def due(at: str, *, model: str | None = None, again: bool = False, correlation_id: str = "") -> list[dict[str, str]]:
     """Return model, start and end of every window that was over at `at` and was not looked at yet, oldest first.
 
-    Looks back a few windows: a lost tick or a failed look is made up for. Models whose monitor or capture is off and
-    models without champion are left out, and so are windows from before the champion. `again` looks again at the last.
+    Looks back some hours: a lost tick or a failed look is made up for, but the tick takes a window only once in an hour of
+    its age; so a look that takes long or a baseline that is gone does not start, and tell people, every five minutes.
+    Who asks with the same `correlation_id`, or names the model, gets it. Models whose monitor or capture is off and models
+    without champion are left out, and so are windows from before the champion. `again` looks again at the last.
 
     Raises:
         NotFoundError: `model` is named but not onboarded.
@@ -42,12 +45,35 @@ def due(at: str, *, model: str | None = None, again: bool = False) -> list[dict[
         quality = spec["monitors"]["data_quality"]
         if not quality["enabled"] or not spec["endpoint"]["capture_percent"]:
             continue
-        windows = monitoring.windows(at, int(quality["window_minutes"]), since=champion.get("at"))
+        windows = schedules.windows(at, schedules.of(quality), since=champion.get("at"))
         found += [
             {"model": name, "start": monitoring.stamp(start), "end": monitoring.stamp(end)}
-            for start, end in windows
-            if (again and (start, end) == windows[-1]) or not ledger.read(f"model/{name}", _finding_key(start))
+            for start, end in _unseen(name, windows, at, correlation_id=correlation_id, all_of=model is not None)
+            + (windows[-1:] if again else [])
         ]
+    return [one for number, one in enumerate(found) if one not in found[:number]]
+
+
+def _unseen(
+    model: str, windows: Sequence[tuple[datetime, datetime]], at: str, *, correlation_id: str, all_of: bool
+) -> list[tuple[datetime, datetime]]:
+    """Return those of these windows that were not looked at to the end, each taken for this hour of its age."""
+    partition, now = f"model/{model}", monitoring.parse_time(at)
+    rows = {row["sk"]: row for row in ledger.query(partition, _LOOK, newest_first=True, limit=len(windows) or None)}
+    once = " AND (#age <> :was OR #by = :who))"
+    found = []
+    for start, end in windows:
+        key = f"{_LOOK}{monitoring.stamp(start)}"
+        if rows.get(key, {}).get("done"):
+            continue
+        age = (now - end) // timedelta(hours=1)
+        taken = ledger.change(
+            partition, key, put={"by": correlation_id, "age": age},
+            only_if="attribute_not_exists(pk) OR (attribute_not_exists(#done)" + (once if not all_of else ")"),
+            given={"was": age, "who": correlation_id} if not all_of else {},
+        )  # fmt: skip
+        if taken:
+            found.append((start, end))
     return found
 
 
@@ -116,25 +142,27 @@ def put_files(model: str, start: datetime, documents: Mapping[str, Any]) -> str:
 
 
 def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation_id: str) -> None:
-    """Publish a look: its metrics at the window's start, its row, its history entry, and a message about violations.
+    """Publish a look: its metrics, its row, its history entry, a message about violations; note last that it is done.
 
-    Looking again overwrites the row and adds to the metrics; the same result is told and entered once.
+    Looking again overwrites the row and adds to the metrics; the same result is told and entered once. The metrics lie in
+    the window's last minute: in the alarm's period that the window is, and as late as may be, because what is more than a
+    day old when it is put may take CloudWatch two days to show (API reference, PutMetricData).
     """
-    stack = settings().stack
-    values = monitoring.metrics(found["status"], found["scores"])
+    when = monitoring.parse_time(found["end"]) - timedelta(minutes=1)
     data = [
         {
             "MetricName": name,
-            "Dimensions": monitoring.dimensions(stack, model),
-            "Timestamp": start,
-            "Value": value,
-            "Unit": "Count" if name == monitoring.SILENT else "None",
+            "Dimensions": monitoring.dimensions(settings().stack, model),
+            "Timestamp": when,
+            "Unit": "None",
+            **({"StatisticValues": value} if isinstance(value, dict) else {"Value": value}),
         }
-        for name, value in values.items()
+        for name, value in monitoring.metrics(found).items()
     ]
     for first in range(0, len(data), _METRICS_A_CALL):
         client("cloudwatch").put_metric_data(
-            Namespace=monitoring.NAMESPACE, MetricData=data[first : first + _METRICS_A_CALL]
+            Namespace=monitoring.namespace(settings().metrics_prefix),
+            MetricData=data[first : first + _METRICS_A_CALL],
         )
     row = dict(found) | {"model": model, "correlation_id": correlation_id}
     ledger.change(
@@ -146,6 +174,8 @@ def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation
         text = monitoring.message(model, found)
         notifications.notify("drift", model=model, proof=str(found["uri"]), correlation_id=correlation_id, **text)
     ledger.append(f"model/{model}", "finding", found["end"], kept, key=key)
+    look, anyway = f"{_LOOK}{monitoring.stamp(start)}", "attribute_not_exists(pk) OR attribute_exists(pk)"
+    ledger.change(f"model/{model}", look, put={"done": True}, only_if=anyway)
 
 
 def _finding_key(start: datetime) -> str:

@@ -225,7 +225,7 @@ def _adopt(kind: str, name: str, arn: str, model: str, tags: list[dict[str, str]
 
 
 def _alarms(stack: str, spec: Spec) -> list[str]:
-    wanted = onboarding.alarms(stack, spec, settings().topic)
+    wanted = onboarding.alarms(stack, spec, settings().topic, settings().metrics_prefix)
     names_of_monitors = set(onboarding.alarm_names(stack, spec.model)) - set(
         onboarding.serving_names(stack, spec.model)
     )

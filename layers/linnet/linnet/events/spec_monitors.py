@@ -1,0 +1,73 @@
+"""What watches a model in production: the monitors and the standing alarms of its spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from linnet.errors import BadInputError
+from linnet.events.schedules import every
+from linnet.events.spec_parts import COLUMN, Fraction, Part
+
+
+def _known(text: str) -> str:
+    try:
+        every(text)
+    except BadInputError as error:
+        raise ValueError(error.allowed) from None
+    return text
+
+
+SCHEDULE = Annotated[str, AfterValidator(_known)]
+
+
+class DataQuality(Part):
+    """The data-quality monitor and its alarms (MO-02, MO-03, AL-01, TG-07)."""
+
+    enabled: bool = True
+    window_minutes: int = Field(default=60, ge=5, le=24 * 60)
+    schedule: SCHEDULE | None = None
+    """Instead of window_minutes, and up to a day: hourly, daily, a rate or a cron; see linnet.events.schedules."""
+    minimum_rows: int = Field(default=100, ge=10)
+    notify_above: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    retrain_windows: int = Field(default=3, ge=1, le=24)
+    """So many windows in a row must drift before a run starts."""
+
+    @model_validator(mode="after")
+    def _alarming(self) -> Self:
+        if self.notify_above > self.retrain_above:
+            raise ValueError("'notify_above' must not be above 'retrain_above'")
+        if 24 * 60 % self.window_minutes:
+            raise ValueError("'window_minutes' must divide a day, such as 5, 15, 60 or 1440")
+        minutes = every(self.schedule).minutes if self.schedule else self.window_minutes
+        if not 0 < minutes <= 24 * 60:
+            raise ValueError("'schedule' of data_quality must be at most daily, the longest period of its alarm")
+        # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
+        longest = 7 * 24 * 60 if minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
+        if minutes * self.retrain_windows > longest:
+            raise ValueError(f"window_minutes x retrain_windows must be at most {longest} minutes, an alarm's limit")
+        return self
+
+
+class Alarms(Part):
+    """Alarms on what serves, each off as null; people hear of them, no release is taken back by them."""
+
+    latency_above_ms: Annotated[float, Field(gt=0)] | None = 500.0
+    """On average in two times five minutes (AL-02)."""
+    errors_above: Annotated[int, Field(ge=0)] | None = 10
+    """Server errors in a minute (AL-03)."""
+    requests_below: Annotated[int, Field(ge=1)] | None = None
+    """In each of three times five minutes (AL-05: 100); silence rings too, so only for a model that is always called."""
+    accuracy_below: Fraction | None = 0.85
+    """On average in two times six hours (AL-04), of the metric that Model Monitor writes; starts a run too (quality)."""
+
+
+class Monitors(Part):
+    """What watches the model in production."""
+
+    metrics_for: list[COLUMN] = Field(default_factory=list, max_length=100)
+    """Features that have CloudWatch metrics of their own; the largest drift of all is always one."""
+    data_quality: DataQuality = DataQuality()
+    alarms: Alarms = Alarms()
