@@ -380,6 +380,18 @@ def test_a_facet_that_the_data_lacks_is_refused_by_the_gate_before_anything_is_t
     assert "region" in found["failures"][0]
 
 
+def test_xb_01_the_bias_of_the_labels_is_in_the_validation_report_where_the_spec_names_a_facet(intake: World) -> None:
+    put(intake, "b1", part=0)
+    taken = take("e1")
+    taken["spec"]["evaluation"]["bias"] = {"facet": "visib", "disadvantaged": ["10.0"], "limits": {"DI": 0.2}}
+    found = call("validate_data", taken)
+
+    assert found["passed"]
+    bias = json.loads(object_(intake, found["report_uri"]))["batches"]["b1"]["bias"]
+    assert (bias["facet"], bias["left_out"], bias["unknown"]) == ("visib", 0, {})
+    assert bias["metrics"]["CI"] < 0 < bias["metrics"]["DPL"]  # most days are clear, and late flights are rarer then
+
+
 def test_dv_02_a_run_that_dies_before_its_data_is_judged_leaves_a_report_that_says_unknown(intake: World) -> None:
     put(intake, "b1")
     taken = take("e1")

@@ -18,7 +18,6 @@ from linnet.errors import BadInputError
 from linnet.monitoring.evaluate import (
     auc,
     best_threshold,
-    bias,
     calibration,
     confusion,
     confusion_metrics,
@@ -320,84 +319,6 @@ def test_f27_an_evaluation_without_a_finite_metric_is_refused(document: Any) -> 
 )
 def test_ev07_the_gap_between_training_and_holdout_is_flagged(train: float, held_out: float, verdict: str) -> None:
     assert fit(train, held_out) == verdict
-
-
-def test_bias_metrics_of_a_worked_example() -> None:
-    """Others: 4 rows, 3 called, 3 right, 2 of 2 positives found, 2 of 3 called right, 1 of 1 rejected right.
-
-    Group: 4 rows, 1 called, 2 right, 1 of 3 positives found, 1 of 1 called right, 1 of 3 rejected right.
-    """
-    labels = [1, 1, 0, 0, 1, 1, 1, 0]
-    scores = [0.9, 0.8, 0.7, 0.1, 0.9, 0.2, 0.3, 0.2]
-    file = (
-        "\n".join(f'{label},"newest","{facet}"' for label, facet in zip(labels, "aaaadddd", strict=True))
-        + '\n1,"newest",""'
-    )
-    group, others = read_facet(file.encode(), ["d"])
-
-    assert (group.sum(), others.sum()) == (4, 4)
-    found = bias(labels, scores, group[:8], others[:8], minimum_rows=1)
-    assert found["metrics"] == pytest.approx(
-        {"DPPL": 0.5, "DI": 1 / 3, "AD": 0.75 - 0.5, "RD": 1 - 1 / 3, "DAR": 2 / 3 - 1, "DRR": 1 / 3 - 1}
-    )
-    assert found["unknown"] == {}
-    assert bias(labels, scores, group[:8], others[:8], threshold=0.85, minimum_rows=1)["metrics"]["DPPL"] == 0
-
-
-def treated(**groups: tuple[int, int, int, int]) -> tuple[Any, Any, Any, Any]:
-    """Return labels, scores, group and others of the groups' tp, fp, fn, tn."""
-    labels, scores, of = [], [], []
-    for name, (tp, fp, fn, tn) in groups.items():
-        labels += [1] * tp + [0] * fp + [1] * fn + [0] * tn
-        scores += [0.9] * (tp + fp) + [0.1] * (fn + tn)
-        of += [name] * (tp + fp + fn + tn)
-    return np.array(labels), np.array(scores), np.array(of) == "d", np.array(of) == "a"
-
-
-def test_the_developer_guides_examples_of_acceptance_and_rejection_rates_come_out() -> None:
-    """Accepted 70 of a, 35 rightly, and 100 of d, 40 rightly; rejected 100 of a, 80 rightly, and 50 of d, 40 rightly."""
-    found = bias(*treated(a=(35, 35, 20, 80), d=(40, 60, 10, 40)))["metrics"]
-
-    assert found["DAR"] == pytest.approx(0.10)
-    assert found["DRR"] == pytest.approx(0.0)
-    assert bias(*treated(a=(35, 35, 20, 80), d=(40, 60, 20, 30)))["metrics"]["DRR"] == pytest.approx(0.6 - 0.8)
-
-
-def test_xb_02_the_seeds_disparate_impact_comes_out() -> None:
-    found = bias(*treated(a=(74, 0, 0, 26), d=(58, 0, 0, 42)))["metrics"]
-    assert (round(found["DI"], 3), round(found["DPPL"], 2)) == (0.784, 0.16)
-
-
-@pytest.mark.parametrize(
-    ("group", "unknown"),
-    [
-        ((15, 15, 15, 15), set()),
-        ((14, 15, 15, 15), {"RD", "DAR"}),
-        ((15, 15, 14, 15), {"RD", "DRR"}),
-        ((30, 0, 0, 0), {"DRR"}),
-        ((29, 0, 0, 0), {"DPPL", "DI", "AD", "RD", "DAR", "DRR"}),
-        ((0, 0, 0, 0), {"DPPL", "DI", "AD", "RD", "DAR", "DRR"}),
-    ],
-)
-def test_a_share_of_fewer_than_30_rows_is_unknown_and_says_of_how_many(
-    group: tuple[int, int, int, int], unknown: set[str]
-) -> None:
-    found = bias(*treated(a=(50, 50, 50, 50), d=group))
-
-    assert set(found["unknown"]) == unknown
-    assert set(found["metrics"]) == {"DPPL", "DI", "AD", "RD", "DAR", "DRR"} - unknown
-    if "DPPL" in unknown:
-        assert found["unknown"]["DPPL"] == (f"the group has {sum(group)} rows, the others 200; at least 30 are needed")
-    if unknown == {"RD", "DAR"}:
-        assert (
-            found["unknown"]["DAR"] == "the group has 29 rows called positive, the others 100; at least 30 are needed"
-        )
-
-
-def test_an_impact_relative_to_nobody_is_unknown_not_infinite() -> None:
-    found = bias(*treated(a=(0, 0, 50, 50), d=(10, 10, 40, 40)))
-    assert "DI" not in found["metrics"]
-    assert found["unknown"]["DI"] == "none of the others' 100 rows is called positive"
 
 
 def test_labels_without_a_facet_are_neither_group() -> None:

@@ -156,7 +156,11 @@ def test_the_bias_is_that_of_the_newest_rows_at_the_decision_threshold() -> None
     assert found["bias"]["unknown"] == {}
     alone = Rows().add("newest", 400, facet="m").add("older", 400, facet="f").report(bias=wanted)["bias"]
     assert alone["metrics"] == {}
-    assert alone["unknown"]["DPPL"] == "the group has 0 rows, the others 400; at least 30 are needed"
+    assert (
+        alone["unknown"]["DI"]
+        == alone["unknown"]["DPPL"]
+        == "the group has 0 rows, the others 400; at least 30 are needed"
+    )
 
 
 def test_f25_answers_that_are_not_one_a_row_are_refused_by_whose_they_are() -> None:

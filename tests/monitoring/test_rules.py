@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from linnet.errors import BadInputError
 from linnet.monitoring import rules as gate
-from linnet.monitoring.rules import Rule, outliers, rules_of, validate, validate_files
+from linnet.monitoring.rules import Facet, Rule, outliers, rules_of, validate, validate_files
 from linnet.monitoring.tables import Source
 
 DATA = {
@@ -230,6 +230,59 @@ def test_the_facet_of_the_bias_gate_must_be_a_column_before_anything_is_trained(
     assert report["failures"] == [
         "Schema the columns customer_id, churned, age, income, email, gender: observed missing gender"
     ]
+
+
+# --- bias of the labels (XB-01) ---------------------------------------------------------------------------------------
+
+
+def labelled(**groups: tuple[int, int]) -> bytes:
+    """Return a file of the groups' rows of label 1 and of label 0."""
+    lines = [f"{name},{label}" for name, (ones, zeros) in groups.items() for label in "1" * ones + "0" * zeros]
+    return ("gender,churned\n" + "\n".join(lines) + "\n").encode()
+
+
+FACET = Facet("gender", ("f", "x"), "churned")
+
+
+def test_xb01_the_difference_in_labels_is_in_the_validation_report_and_fails_nothing() -> None:
+    content = labelled(m=(75, 25), f=(50, 40), x=(3, 7))
+    report = validate_files([Source("a.csv", content)], [Rule("row_count", minimum=1)], facet=FACET)
+
+    assert report["verdict"] == "PASS"
+    assert (report["bias"]["facet"], report["bias"]["unknown"], report["bias"]["left_out"]) == ("gender", {}, 0)
+    assert report["bias"]["metrics"]["DPL"] == pytest.approx(0.75 - 0.53)
+    assert report["bias"]["metrics"]["CI"] == 0
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert "bias" not in validate_files([Source("a.csv", content)], [Rule("row_count", minimum=1)])
+
+
+def test_xb01_rows_without_a_facet_or_a_label_of_0_or_1_are_left_out_and_counted() -> None:
+    content = labelled(m=(75, 25), f=(53, 47)) + b',1\nm,\nf,2\nf,yes\n"",0\n'
+    report = validate_files([Source("a.csv", content)], [Rule("row_count", minimum=1)], facet=FACET)["bias"]
+
+    assert report["left_out"] == 5
+    assert report["metrics"]["DPL"] == pytest.approx(0.22)
+
+
+def test_xb01_a_facet_of_numbers_is_told_by_its_text_and_parquet_is_as_csv() -> None:
+    table = pa.table({"gender": ["m"] * 100 + ["f"] * 100, "churned": [1] * 75 + [0] * 25 + [1] * 53 + [0] * 47})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    found = validate_files([Source("p", buffer.getvalue(), "parquet")], [Rule("row_count", minimum=1)], facet=FACET)
+    assert found["bias"]["metrics"]["DPL"] == pytest.approx(0.22)
+    ages = labelled(**{"07": (75, 25), "7": (53, 47)})
+    rules = [Rule("range", "gender", 0, 100)]
+    found = validate_files([Source("a.csv", ages)], rules, facet=Facet("gender", ("7",), "churned"))
+    assert found["bias"]["metrics"]["DPL"] == pytest.approx(0.22)
+
+
+def test_xb01_too_few_rows_or_no_such_column_are_unknown() -> None:
+    few = validate_files([Source("a.csv", labelled(m=(75, 25), f=(15, 14)))], [], facet=FACET)["bias"]
+    assert few["unknown"]["DPL"] == "the group has 29 rows, the others 100; at least 30 are needed"
+    assert set(few["metrics"]) == {"CI"}
+    absent = validate_files([Source("a.csv", b"a,churned\n1,1\n")], [], facet=FACET)["bias"]
+    assert (absent["metrics"], absent["left_out"]) == ({}, 1)
+    assert absent["unknown"]["CI"] == "the group has 0 rows, the others 0; at least 1 are needed"
 
 
 # --- outliers (DV-06) ------------------------------------------------------------------------------------------------

@@ -151,6 +151,7 @@ def test_ev_07_overfitting_is_told_and_refuses_only_where_the_spec_says_so(
         ({"DPPL": 0.1, "DI": 0.8}, "better", "better"),
         ({"DPPL": -0.11, "DI": 0.8}, "not better", "DPPL -0.1100 is farther than 0.1 from 0"),
         ({"DPPL": 0.0, "DI": 1.3}, "not better", "DI 1.3000 is farther than 0.2 from 1"),
+        ({"DPPL": 0.0, "DI": 2.348543e108}, "not better", "DI 2.34854e+108 is farther than 0.2 from 1"),
         ({"DPPL": 0.0}, "not better", "DI is unknown: the group has 12 rows"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linnet.gateways import inputs
-from linnet.monitoring.rules import rules_of, validate_files
+from linnet.monitoring.rules import Facet, rules_of, validate_files
 from linnet.monitoring.tables import Limits, Source
 
 
@@ -18,7 +18,9 @@ def check(spec: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], limits:
         NotFoundError: a listed version of a file is gone.
     """
     data = spec["data"]
-    rules = rules_of(data, (spec["evaluation"].get("bias") or {}).get("facet"))
+    wanted = spec["evaluation"].get("bias") or {}
+    rules = rules_of(data, wanted.get("facet"))
+    facet = Facet(wanted["facet"], tuple(wanted["disadvantaged"]), data["label"]) if wanted else None
     judged = [b for b in batches if b["state"] == "closed"] or list(batches[-1:])
     reports = {}
     for batch in judged:
@@ -27,7 +29,7 @@ def check(spec: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], limits:
             sources = [
                 Source(name, path, data["format"], rows) for (name, path), rows in zip(paths, promised, strict=True)
             ]
-            reports[str(batch["batch"])] = validate_files(sources, rules, limits)
+            reports[str(batch["batch"])] = validate_files(sources, rules, limits, facet)
     return reports
 
 

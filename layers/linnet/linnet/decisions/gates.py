@@ -10,6 +10,8 @@ from typing import Any, Literal
 from linnet.errors import BadInputError
 
 Verdict = Literal["better", "not better", "below threshold"]
+_INFINITE = 1e9
+"""A bias metric beyond this stands for an infinite one and has a hundred digits."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def _unfair(found: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
             why = found.get("unknown", {}).get(name, "the report does not have it")
             against.append(f"bias: {name} is unknown: {why}")
         elif not abs(value - ideal) <= limit:
-            against.append(f"bias: {name} {value:.4f} is farther than {limit:g} from {ideal}")
+            shown = f"{value:.4f}" if abs(value) < _INFINITE else f"{value:g}"
+            against.append(f"bias: {name} {shown} is farther than {limit:g} from {ideal}")
     return against
 
 

@@ -126,47 +126,6 @@ def read_facet(content: bytes, disadvantaged: Collection[str]) -> tuple[Mask, Ma
     return group, np.array([bool(value) for value in told], dtype=np.bool_) & ~group
 
 
-def bias(
-    labels: ArrayLike, scores: ArrayLike, group: Mask, others: Mask, threshold: float = 0.5, *,
-    minimum_rows: int = MINIMUM_ROWS,
-) -> dict[str, Any]:  # fmt: skip
-    """Return how differently two groups are treated: `{metrics: {name: value}, unknown: {name: why}}`.
-
-    With a the others and d the group: DPPL = q'a - q'd and DI = q'd / q'a of the shares called positive; AD, RD, DAR the
-    differences a - d of accuracy, recall and precision; DRR = TNd / (TNd + FNd) - TNa / (TNa + FNa), from d to a
-    (Amazon SageMaker Clarify, post-training bias metrics). A metric is unknown where one of its two shares is of fewer
-    than `minimum_rows` rows: of a group, of its positives (RD), of those called positive (DAR) or negative (DRR).
-
-    Raises:
-        BadInputError: as `evaluate`.
-    """
-    truth, score = _checked(labels, scores)
-    positive, called = truth == 1, score >= threshold
-    everyone = np.ones(truth.size, dtype=np.bool_)
-    shares: dict[str, tuple[Mask, Mask, str]] = {
-        "DPPL": (called, everyone, "rows"),
-        "DI": (called, everyone, "rows"),
-        "AD": (called == positive, everyone, "rows"),
-        "RD": (called, positive, "rows of label 1"),
-        "DAR": (positive, called, "rows called positive"),
-        "DRR": (~positive, ~called, "rows called negative"),
-    }
-    metrics, unknown = {}, {}
-    for name, (counted, among, what) in shares.items():
-        size_d, size_a = int((among & group).sum()), int((among & others).sum())
-        if min(size_d, size_a) < max(1, minimum_rows):
-            unknown[name] = f"the group has {size_d} {what}, the others {size_a}; at least {minimum_rows} are needed"
-            continue
-        of_d, of_a = float(counted[among & group].mean()), float(counted[among & others].mean())
-        if name == "DI" and not of_a:
-            unknown[name] = f"none of the others' {size_a} rows is called positive"
-        elif name == "DI":
-            metrics[name] = of_d / of_a
-        else:
-            metrics[name] = of_d - of_a if name == "DRR" else of_a - of_d
-    return {"metrics": metrics, "unknown": unknown}
-
-
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> dict[str, int]:
     """Return the counts tp, fp, fn, tn at a threshold."""
     truth, score = _checked(labels, scores)

@@ -10,12 +10,12 @@ import numpy as np
 
 from linnet.decisions.evaluation import fit, read_metrics
 from linnet.errors import BadInputError
+from linnet.monitoring.bias import count, post_training
 from linnet.monitoring.evaluate import (
     MINIMUM_ROWS,
     Floats,
     Mask,
     best_threshold,
-    bias,
     difference,
     evaluate,
     read_facet,
@@ -66,8 +66,8 @@ def report(
     if wanted.get("bias"):
         mine = which["newest"]
         group, others = (mask[mine] for mask in read_facet(truth, wanted["bias"]["disadvantaged"]))
-        called = document["decision"]["threshold"]
-        treated = bias(labels[mine], scores["candidate"][mine], group, others, called)
+        called = scores["candidate"][mine] >= document["decision"]["threshold"]
+        treated = post_training(count(labels[mine], called, group, others))
         document["bias"] = {"facet": wanted["bias"]["facet"], **treated}
     return document
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
+from linnet.monitoring.bias import Table, count, merge, pre_training
 from linnet.monitoring.tables import DEFAULT_LIMITS, DataError, Limits, Source, numbers, read_table, texts
 
 KINDS = ("completeness", "uniqueness", "range", "mean", "exists", "not_null", "type", "row_count", "schema")
@@ -81,6 +82,15 @@ class Rule:
         )
 
 
+@dataclass(frozen=True)
+class Facet:
+    """The groups whose labels are compared (XB-01): rows with one of these values, and all others that have a value."""
+
+    column: str
+    disadvantaged: tuple[str, ...]
+    label: str
+
+
 def rules_of(data: Mapping[str, Any], facet: str | None = None) -> list[Rule]:
     """Return the rules of a spec's `data` section (plain JSON): those it implies, then those it states.
 
@@ -123,14 +133,18 @@ class _Seen:
     """Every so manyth number is in the sample."""
 
 
-def validate(batches: Iterable[pa.RecordBatch], rules: Sequence[Rule]) -> dict[str, Any]:
+def validate(
+    batches: Iterable[pa.RecordBatch], rules: Sequence[Rule], facet: Facet | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Return the report of the rules over a table: rows, columns, rules, failures, outliers, verdict PASS or FAIL.
 
     Each rule becomes `{rule, kind, column, passed, observed, allowed, rows_failing}`. A table without a single row
     fails, as does every rule on a column that is missing, or that asks for values where there are none. `outliers`, see
-    `outliers`, are those of the columns that a rule asks numbers of, binary ones aside.
+    `outliers`, are those of the columns that a rule asks numbers of, binary ones aside. With a `facet`, `bias` is that of
+    the labels: `{facet, metrics, unknown, left_out}`, the last the rows without a value of the facet or a label of 0 or 1.
     """
     rows = 0
+    treated: Table = {}
     columns: list[str] = []
     seen: dict[str, _Seen] = {}
     wanted: dict[str, list[Rule]] = {}
@@ -142,11 +156,27 @@ def validate(batches: Iterable[pa.RecordBatch], rules: Sequence[Rule]) -> dict[s
         columns = batch.schema.names
         for name in wanted.keys() & set(columns):
             _look(seen.setdefault(name, _Seen()), batch.column(name), wanted[name])
+        if facet and {facet.column, facet.label} <= set(columns):
+            treated = merge([treated, _treated(batch, facet)])
     judged = [_judge(rule, rows, columns, seen) for rule in rules]
     if rows == 0 and all(entry["kind"] != "row_count" or entry["passed"] for entry in judged):
         judged.append(_entry(Rule("row_count", minimum=1), passed=False, observed=0, failing=None))
     far = {name: outliers(np.concatenate(one.sample)) for name, one in sorted(seen.items()) if one.sample}
-    return _report(rows, columns, judged) | {"outliers": {name: found for name, found in far.items() if found}}
+    report = _report(rows, columns, judged) | {"outliers": {name: found for name, found in far.items() if found}}
+    if facet:
+        left_out = rows - sum(int(cells.sum()) for cells in treated.values())
+        report["bias"] = {"facet": facet.column, **pre_training(treated), "left_out": left_out}
+    return report
+
+
+def _treated(batch: pa.RecordBatch, facet: Facet) -> Table:
+    """Return how many rows of each group have each label."""
+    value, label = texts(batch.column(facet.column)), numbers(batch.column(facet.label)).values
+    known = pc.fill_null(pc.not_equal(value, ""), False).to_numpy(zero_copy_only=False)  # noqa: FBT003 - a value, no flag
+    group = pc.is_in(value, value_set=pa.array(facet.disadvantaged, pa.string())).to_numpy(zero_copy_only=False)
+    binary = (label == 0) | (label == 1)
+    labels = np.where(binary, label, 0)
+    return count(labels, np.zeros(len(labels)), group & known & binary, ~group & known & binary)
 
 
 def outliers(values: NDArray[np.float64]) -> dict[str, Any]:
@@ -176,14 +206,17 @@ def _quantile(ordered: NDArray[np.float64], share: float) -> float:
     return float(below + (above - below) * part)
 
 
-def validate_files(sources: Sequence[Source], rules: Sequence[Rule], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
+def validate_files(
+    sources: Sequence[Source], rules: Sequence[Rule], limits: Limits = DEFAULT_LIMITS, facet: Facet | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Return the validation report of files (DV-02); a file that cannot be read fails the rule `Readable` by name."""
     if not sources:
-        return {**validate([], rules), "files": []}
+        return {**validate([], rules, facet), "files": []}
     try:
         text = {rule.column for rule in rules if rule.kind == "uniqueness"}  # 7 and 07 are two ids and one number
+        text |= {facet.column} if facet else set()
         numeric = {str(rule.column) for rule in rules if _numeric(rule)} - text
-        report = validate(read_table(sources, numeric=numeric, limits=limits), rules)
+        report = validate(read_table(sources, numeric=numeric, limits=limits), rules, facet)
     except DataError as error:
         unreadable = {
             "rule": "Readable", "kind": "readable", "column": None, "passed": False, "observed": str(error.what)[:200],
