@@ -117,7 +117,8 @@ def test_what_is_not_known_is_never_shown_as_healthy_i7(document: dict[str, Any]
 
 def test_too_few_rows_and_no_labels_say_what_was_missing() -> None:
     assert "40 rows were captured of the 100 that it takes" in words(NO_DATA)
-    assert "None of 41,250 predictions has a label yet" in words(NO_LABELS)
+    assert "None of 41,250 answers have a label yet" in words(NO_LABELS)
+    assert "Too few of 41,250 answers have a label yet" in words(NO_LABELS | {"join_rate": 0.001})
 
 
 def test_another_status_is_refused_and_not_guessed() -> None:
@@ -137,7 +138,7 @@ def test_what_makes_the_numbers_weaker_is_said_and_only_then() -> None:
     assert "1 captured line could not be read" in said
     assert "3 rows had another number of columns" in said
     assert "in 50.0 % of the window only" in said
-    assert "25.0 % of the predictions have a label" in said
+    assert "25.0 % of the answers have a label" in said
     assert "Up to 2.0 % of a column's values count as one" in said
     assert "Read it with care" not in words(QUIET)
     assert "count as one" not in words(QUIET | {"resolution": 1 / 2048})

@@ -28,7 +28,7 @@ STATUSES = {
     "Completed": "",
     "CompletedWithViolations": "",
     "no_data": "Nobody knows: too little was captured",
-    "no_labels": "Nobody knows: no label came in",
+    "no_labels": "Nobody knows: too few labels came in",
 }
 """What a finding's status may be, and what is known where nothing is."""
 SIGNS: Mapping[Tone, str] = {"good": "Healthy", "warn": "Warning", "bad": "Violation", "unknown": "Unknown"}
@@ -239,7 +239,8 @@ def _reason(document: Mapping[str, Any], kind: Mapping[str, str], broken: int) -
         least = f" of the {document['minimum_rows']} that it takes" if document.get("minimum_rows") else ", too few"
         return f"{rows} rows were captured{least}. The window counts neither for nor against the model."
     if document["status"] == "no_labels":
-        return f"None of {rows} predictions has a label yet. That says nothing about their quality."
+        some = "Too few" if document.get("join_rate") else "None"
+        return f"{some} of {rows} answers have a label yet. That says nothing about their quality."
     said = "No constraint is broken."
     if broken:
         names = len(document.get("features") or [])
@@ -260,7 +261,7 @@ def _care(document: Mapping[str, Any]) -> list[str]:
     if _less_than_all(document.get("coverage")):
         found.append(f"Requests were captured in {_percent(document['coverage'])} of the window only.")
     if _less_than_all(document.get("join_rate")) and document["status"] != "no_labels":
-        found.append(f"{_percent(document['join_rate'])} of the predictions have a label; the others are not scored.")
+        found.append(f"{_percent(document['join_rate'])} of the answers have a label; the others are not scored.")
     if document.get("resolution") is not None and float(document["resolution"]) > RESOLUTION:
         off = _percent(document["resolution"])
         found.append(f"Up to {off} of a column's values count as one; distances may be off by as much.")
@@ -317,7 +318,7 @@ def _facts(document: Mapping[str, Any]) -> str:
         ("lines of another time", lines.get("outside")),
         ("rows of other width", lines.get("odd_rows")),
         ("window covered", None if document.get("coverage") is None else _percent(document["coverage"])),
-        ("predictions with label", None if document.get("join_rate") is None else _percent(document["join_rate"])),
+        ("answers with label", None if document.get("join_rate") is None else _percent(document["join_rate"])),
     ]
     shown = "".join(
         f"<div><dt>{name}</dt><dd>{_text(_whole(value))}</dd></div>\n" for name, value in facts if value is not None
