@@ -7,10 +7,10 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test up down status lint bench deploy teardown redrive clean lock
+.PHONY: help demo test up down status lint bench bench-monitor deploy teardown redrive clean lock
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 .venv/stack: requirements/stack.txt requirements/data.txt scripts/setup
 	@scripts/setup $(PYTHON) stack
@@ -35,6 +35,9 @@ down: ## stop the local stack
 
 bench: .venv/dev ## measure, print ratios, write build/bench/*.json
 	@$(BIN)/python -m bench
+
+bench-monitor: .venv/dev ## measure the monitor against Evidently, TFDV, whylogs and Spark; installs 4 GB of them
+	@$(BIN)/python -m bench monitor
 
 deploy: ## build and deploy to the AWS account of your credentials: make deploy STACK=linnet
 	@scripts/deploy "$(or $(STACK),linnet)"

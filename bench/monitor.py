@@ -1,0 +1,240 @@
+"""The data-quality monitor against those who do it by other means: a baseline of 1,000,000 x 20, a window of 200,000.
+
+Each peer runs in a virtual environment of its own, each call in a fresh process (bench.monitor_candidates).
+`LINNET_BENCH_ROWS` makes all of it smaller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.monitor_candidates import CANDIDATES
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / "build" / "bench" / "monitor"
+ROWS = int(os.environ.get("LINNET_BENCH_ROWS", "1000000"))
+DATA = PEERS / f"data-{ROWS}"
+ROUNDS = 3
+PROGRAM = Path(__file__).with_name("monitor_candidates.py")
+PEER_OF = {
+    "evidently": "Evidently",
+    "whylogs": "whylogs",
+    "tfdv": "TFDV",
+    "spark": "Spark (plain aggregates, for Deequ)",
+}
+GOALS: tuple[tuple[str, str, str, float], ...] = (  # task, peer, figure, at least so many times Linnet's
+    ("window", "evidently", "wall", 50),
+    ("window", "evidently", "work", 60),
+    ("window", "tfdv", "wall", 10),
+    ("baseline", "evidently", "work", 40),
+    ("baseline", "whylogs", "work", 40),
+    ("baseline", "spark", "work", 40),
+    ("baseline", "tfdv", "work", 5),
+)
+MOST = {"import seconds": 0.35, "megabytes of a window": 300.0, "megabytes of a tenfold window, times": 1.1}
+# On-demand prices of us-east-1 in dollars, first tier, free tiers left out (AWS's pricing pages of Lambda, Step
+# Functions, CloudWatch, S3 and EventBridge, as read in November 2026).
+PRICES = {
+    "lambda_gigabyte_second": 0.0000166667,
+    "lambda_request": 0.20e-6,
+    "standard_transition": 0.025e-3,
+    "express_request": 1.00e-6,
+    "express_gigabyte_second": 0.00001667,
+    "metric_a_month": 0.30,
+    "alarm_a_month": 0.10,
+    "put_metric_data": 0.01e-3,
+    "s3_get": 0.0004e-3,
+    "s3_put": 0.005e-3,
+    "schedule": 1.00e-6,
+}
+METRICS, ALARMS, FILES, TICK_MINUTES, HOURS_A_MONTH = 7, 4, 4, 5, 720
+# --- the measurement ---------------------------------------------------------------------------------------------
+
+
+def _python(name: str) -> str:
+    return str(PEERS / name / "bin" / "python") if name in PEER_OF else sys.executable
+
+
+def _settings() -> dict[str, str]:
+    """Return the environment that the template gives to every function and that changes NumPy and Arrow."""
+    packaging = importlib.import_module("local.packaging")
+    given = packaging.load_template(ROOT / "template.yaml")["Globals"]["Function"]["Environment"]["Variables"]
+    return {name: str(given[name]) for name in ("NPY_DISABLE_CPU_FEATURES", "ARROW_DEFAULT_MEMORY_POOL")}
+
+
+def _call(task: str, name: str) -> dict[str, Any]:
+    environment = {key: os.environ[key] for key in ("PATH", "JAVA_HOME") if key in os.environ} | {"HOME": str(PEERS)}
+    if name not in PEER_OF:
+        environment |= {"PYTHONPATH": f"{ROOT / 'layers' / 'linnet'}:{ROOT}", **_settings()}
+    began = time.perf_counter()
+    done = subprocess.run(
+        [_python(name), str(PROGRAM), task, name, str(DATA)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wall = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr.strip()[-1000:]}")
+    return {"wall": wall, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def _prepare() -> dict[str, str]:
+    """Make the peers' environments and the data once for each version; return the peers that cannot be had, and why."""
+    missing: dict[str, str] = {}
+    for name in PEER_OF:
+        pinned = ROOT / "requirements" / f"bench-monitor-{name}.txt"
+        made, version = PEERS / name / "made", hashlib.sha256(pinned.read_bytes()).hexdigest()
+        if name == "spark" and not shutil.which("java"):
+            missing[name] = "there is no java; on Debian: apt-get install default-jre-headless"
+            continue
+        if made.exists() and made.read_text() == version:
+            continue
+        commands = (
+            [sys.executable, "-m", "venv", "--clear", str(PEERS / name)],
+            [_python(name), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(pinned)],
+        )
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                missing[name] = f"{' '.join(command[1:4])}: {done.stderr.strip()[-500:]}"
+                break
+        else:
+            made.write_text(version)
+    made = DATA / "made"
+    shifts = Path(__file__).with_name("columns.py")
+    version = hashlib.sha256(PROGRAM.read_bytes() + shifts.read_bytes()).hexdigest()
+    if not made.exists() or made.read_text() != version:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, str(PROGRAM), "make", str(ROWS), str(DATA)], check=True, env=environment)
+        made.write_text(version)
+    return missing
+
+
+def cost(window: float, megabytes: int, *, models: int = 1, files: int = FILES) -> dict[str, Any]:
+    """Return dollars of a window and of a month of hourly windows, each in a function of `megabytes` for `window` s.
+
+    One Express child and one function a window, reading `files` capture files; one Standard execution of four states
+    each five minutes for all models together; seven metrics and four alarms a model (free tiers and volume discounts
+    left out, so a little too much).
+    """
+    price = PRICES
+    one = {
+        "lambda": window * megabytes / 1024 * price["lambda_gigabyte_second"] + price["lambda_request"],
+        "step_functions": price["express_request"] + (window + 0.1) * 64 / 1024 * price["express_gigabyte_second"],
+        "s3": (files + 2) * price["s3_get"] + 5 * price["s3_put"],
+        "metrics_call": price["put_metric_data"],
+    }
+    ticks = HOURS_A_MONTH * 60 / TICK_MINUTES
+    month = {
+        "windows": models * HOURS_A_MONTH * sum(one.values()),
+        "ticks": ticks * (4 * price["standard_transition"] + price["schedule"] + price["lambda_request"]),
+        "metrics": models * METRICS * price["metric_a_month"],
+        "alarms": models * ALARMS * price["alarm_a_month"],
+    }
+    return {
+        "models": models, "window": one | {"sum": sum(one.values())}, "lambda_milliseconds": round(1000 * window),
+        "express_requests_a_window": 1, "standard_transitions_a_tick": 4,
+        "month": {k: round(v, 2) for k, v in month.items()} | {"sum": round(sum(month.values()), 2)},
+    }  # fmt: skip
+
+
+def _measure(missing: dict[str, str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Call the candidates in turn, so that a slow moment of the machine hits all alike; the first turn warms up."""
+    raw: dict[str, dict[str, list[dict[str, Any]]]] = {task: {n: [] for n in c} for task, c in CANDIDATES.items()}
+    for turn in range(ROUNDS + 1):
+        for task, candidates in CANDIDATES.items():
+            for name in candidates if turn else ("linnet",):
+                if name in missing:
+                    continue
+                try:
+                    found = _call(task, name)
+                except RuntimeError as error:
+                    if name not in PEER_OF:
+                        raise
+                    missing[name] = f"{task}: {error}"
+                    continue
+                if turn:
+                    raw[task][name].append(found)
+    return raw
+
+
+def run() -> dict[str, Any]:
+    """Measure all candidates, print ratios, judge the goals; a peer that is missing leaves its goals unmet."""
+    missing = _prepare()
+    raw = _measure(missing)
+    shifted = importlib.import_module("bench.columns").SHIFTED
+    median = {
+        task: {
+            name: {figure: statistics.median(one[figure] for one in calls) for figure in ("wall", "work", "import")}
+            | {"megabytes": max(one["megabytes"] for one in calls), "least work": min(one["work"] for one in calls)}
+            for name, calls in by.items()
+            if calls
+        }
+        for task, by in raw.items()
+    }
+    ratios = {
+        task: {n: {k: round(f[k] / by["linnet"][k], 2) for k in ("wall", "work", "megabytes")} for n, f in by.items()}
+        for task, by in median.items()
+    }
+    detected = {
+        name: {"right": len(shifted & set(calls[-1]["found"])), "wrong": sorted(set(calls[-1]["found"]) - shifted)}
+        for name, calls in raw["window"].items()
+        if calls and name not in ("scan", "arrow_alone")
+    }
+    for task, by in median.items():
+        for name, f in sorted(by.items(), key=lambda item: item[1]["work"]):
+            print(
+                f"   {task:9} {name:12} work {f['work']:7.3f} s ({f['least work']:.3f} best), wall {f['wall']:7.3f} s, "
+                f"{f['megabytes']:7.0f} MB; {ratios[task][name]['work']:7.2f}x work {ratios[task][name]['wall']:7.2f}x wall"
+            )
+    for name, reason in missing.items():
+        print(f"   {PEER_OF[name]} could not be measured: {reason}")
+    print(f"   true shifts of {len(shifted)} told, and false ones: {detected}")
+
+    ours = median["window"]["linnet"]
+    seen = {
+        "import seconds": ours["import"],
+        "megabytes of a window": ours["megabytes"],
+        "megabytes of a tenfold window, times": median["tenfold"]["linnet"]["megabytes"] / ours["megabytes"],
+    }
+    size = sum(file.stat().st_size for file in (DATA / "window").iterdir())
+    bounds = {
+        f"percent of {name}": round(100 * median[task][bound]["work"] / median[task]["linnet"]["work"], 1)
+        for name, task, bound in (
+            ("reading and counting the window's lines", "window", "scan"),
+            ("Arrow's reader on the window", "window", "arrow_alone"),
+            ("Arrow's Parquet reader on the baseline", "baseline", "arrow_alone"),
+        )
+    } | {"gigabytes a second": round(size / 1e9 / ours["work"], 3)}
+    function = importlib.import_module("local.packaging").load_template(ROOT / "template.yaml")["Resources"][
+        "MonitorWindowFunction"
+    ]["Properties"]
+    files = len(list((DATA / "window").iterdir()))
+    costs = [cost(ours["wall"], int(function["MemorySize"]), models=models, files=files) for models in (1, 1000)]
+    goals = {
+        f"{task} {figure} at least {least:g}x {peer}": ratios[task].get(peer, {}).get(figure, 0.0) >= least
+        for task, peer, figure, least in GOALS
+    } | {f"{name} at most {most:g}": seen[name] <= most for name, most in MOST.items()}
+    print(f"   {seen}\n   {bounds}")
+    print(f"   a window ${costs[0]['window']['sum']:.7f}; 1,000 models hourly, a month: {costs[1]['month']}")
+    for goal, met in goals.items():
+        print(f"   {'met   ' if met else 'MISSED'} {goal}")
+    return {
+        "peer": f"{', '.join(sorted(PEER_OF.values()))}, each by requirements/bench-monitor-*.txt",
+        "rows": {"baseline": ROWS, "window": ROWS // 5}, "window_megabytes": round(size / 1e6, 1), "missing": missing,
+        "median": median, "ratios": ratios, "detected": detected, "limits": seen, "bounds": bounds, "cost": costs,
+        "prices": PRICES, "settings": _settings(), "goals": goals, "raw": raw,
+        "goal": "; ".join(goals), "within_goal": not missing and all(goals.values()),
+    }  # fmt: skip

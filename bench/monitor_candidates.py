@@ -1,0 +1,288 @@
+"""What bench.monitor measures, each candidate in a process and an environment of its own.
+
+`python bench/monitor_candidates.py window evidently FOLDER` runs one; `make ROWS FOLDER` writes the data. The peers read
+Parquet, Linnet reads what SageMaker captured. Nothing but the standard library is imported up here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROWS_A_FILE = 50_000
+LINE = (
+    '{"captureData":{"endpointInput":{"observedContentType":"text/csv","mode":"INPUT","data":"%s\\n","encoding":"CSV"},'
+    '"endpointOutput":{"observedContentType":"text/csv; charset=utf-8","mode":"OUTPUT","data":"0.%04d","encoding":"CSV"}},'
+    '"eventMetadata":{"eventId":"%08d-0000-4000-8000-000000000000","inferenceTime":"2026-11-21T10:%02d:%02dZ"},'
+    '"eventVersion":"0"}\n'
+)
+
+Work = Callable[[], list[str]]
+
+
+def make(rows: int, folder: Path) -> None:
+    """Write baseline.parquet, current.parquet and their capture files: a window, and one of ten times the rows."""
+    np, pa, csv, parquet, shifts = (
+        importlib.import_module(name)
+        for name in ("numpy", "pyarrow", "pyarrow.csv", "pyarrow.parquet", "bench.columns")
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, table in (("baseline", shifts.baseline(rows)), ("current", shifts.current(rows // 5))):
+        parquet.write_table(pa.Table.from_batches([table]), folder / f"{name}.parquet", compression="zstd")
+    for name, count in (("window", rows // 5), ("tenfold", 2 * rows)):
+        (folder / name).mkdir()
+        table = shifts.current(count)
+        table = table.take(np.random.default_rng(7).permutation(count))  # traffic comes in no order
+        for first in range(0, count, ROWS_A_FILE):
+            text = pa.BufferOutputStream()
+            csv.write_csv(
+                table.slice(first, ROWS_A_FILE), text, csv.WriteOptions(include_header=False, quoting_style="none")
+            )
+            lines = text.getvalue().to_pybytes().decode().splitlines()
+            with (folder / name / f"{first:09}.jsonl").open("w") as file:
+                file.writelines(
+                    LINE % (line, n % 10_000, n, n // 60 % 60, n % 60) for n, line in enumerate(lines, first)
+                )
+
+
+# --- the candidates: import, then return the work ----------------------------------------------------------------
+
+
+def linnet_baseline(folder: Path) -> Work:
+    """Profile a file as prepare_data does."""
+    files, profile, tables = (importlib.import_module(f"linnet.monitoring.{n}") for n in ("files", "profile", "tables"))
+
+    def work() -> list[str]:
+        source = tables.Source("baseline", folder / "baseline.parquet", "parquet")
+        known = profile.profile(tables.read_table([source]))
+        (folder / "statistics.json").write_text(json.dumps(files.statistics_json(known)))
+        (folder / "constraints.json").write_text(json.dumps(files.suggest_constraints(known)))
+        return []
+
+    return work
+
+
+def linnet_window(folder: Path, window: str = "window") -> Work:
+    """Look at a window as monitor_window does, from capture files to the files that it writes."""
+    capture, drift, files, profile = (
+        importlib.import_module(f"linnet.monitoring.{name}") for name in ("capture", "drift", "files", "profile")
+    )
+
+    def work() -> list[str]:
+        known = files.read_statistics(json.loads((folder / "statistics.json").read_bytes()))
+        limits = files.read_constraints(json.loads((folder / "constraints.json").read_bytes()))
+        seen = capture.read_capture((f.read_bytes() for f in sorted((folder / window).iterdir())), list(known.columns))
+        now = profile.profile(seen.features.to_batches(), kinds=profile.kinds_of(known))
+        result = drift.compare(known, now, limits)
+        for name, document in (
+            ("statistics", files.statistics_json(now)),
+            ("constraint_violations", files.violations_json(result.violations)),
+        ):
+            (folder / f"{window}_{name}.json").write_text(json.dumps(document))
+        if seen.bad_lines or seen.odd_rows or not seen.rows:
+            raise RuntimeError(f"{seen.rows} rows read, {seen.bad_lines} lines bad, {seen.odd_rows} odd")
+        return [one.feature for one in result.violations if one.check == "baseline_drift_check"]
+
+    return work
+
+
+def linnet_tenfold(folder: Path) -> Work:
+    """Look at a window of ten times the rows: for its memory."""
+    return linnet_window(folder, "tenfold")
+
+
+def scan_window(folder: Path) -> Work:
+    """Read the window's bytes and count its lines: nobody can do it in less."""
+    return lambda: [str(sum(f.read_bytes().count(b"\n") for f in (folder / "window").iterdir()))][:0]
+
+
+def arrow_alone_window(folder: Path) -> Work:
+    """Cut the lines into fields as Arrow's own CSV reader does: what an engine on Arrow spends at the least."""
+    csv = importlib.import_module("pyarrow.csv")
+    parse = csv.ParseOptions(delimiter='"', quote_char=False)
+    read = csv.ReadOptions(autogenerate_column_names=True)
+
+    def work() -> list[str]:
+        for file in (folder / "window").iterdir():
+            csv.read_csv(file, read, parse)
+        return []
+
+    return work
+
+
+def arrow_alone_baseline(folder: Path) -> Work:
+    """Only decode the Parquet file."""
+    parquet = importlib.import_module("pyarrow.parquet")
+    return lambda: [str(len(parquet.read_table(folder / "baseline.parquet")))][:0]
+
+
+def evidently_baseline(folder: Path) -> Work:
+    """Summarise the table."""
+    pandas, evidently, presets = (importlib.import_module(n) for n in ("pandas", "evidently", "evidently.presets"))
+
+    def work() -> list[str]:
+        table = pandas.read_parquet(folder / "baseline.parquet")
+        found = evidently.Report([presets.DataSummaryPreset()]).run(table, None)
+        (folder / "evidently_summary.json").write_text(found.json())
+        return []
+
+    return work
+
+
+def evidently_window(folder: Path) -> Work:
+    """Compare both tables: it keeps no profile."""
+    pandas, evidently, presets = (importlib.import_module(n) for n in ("pandas", "evidently", "evidently.presets"))
+
+    def work() -> list[str]:
+        before, now = (pandas.read_parquet(folder / f"{name}.parquet") for name in ("baseline", "current"))
+        found = evidently.Report([presets.DataDriftPreset()]).run(now, before)
+        (folder / "evidently_drift.json").write_text(found.json())
+        drifted = []
+        for metric in json.loads(found.json())["metrics"]:
+            told = metric["config"]
+            if "column" in told:
+                low = float(metric["value"]) < told["threshold"]
+                drifted += [told["column"]] if low == ("p_value" in told["method"]) else []
+        return drifted
+
+    return work
+
+
+def whylogs_baseline(folder: Path) -> Work:
+    """Profile the table and keep the profile."""
+    pandas, why = (importlib.import_module(name) for name in ("pandas", "whylogs"))
+
+    def work() -> list[str]:
+        why.log(pandas.read_parquet(folder / "baseline.parquet")).view().write(str(folder / "whylogs.bin"))
+        return []
+
+    return work
+
+
+def whylogs_window(folder: Path) -> Work:
+    """Compare the profile of the window with the one that was kept."""
+    pandas, why, core = (importlib.import_module(name) for name in ("pandas", "whylogs", "whylogs.core"))
+    drift = importlib.import_module("whylogs.viz.drift.column_drift_algorithms")
+
+    def work() -> list[str]:
+        now = why.log(pandas.read_parquet(folder / "current.parquet")).view()
+        before = core.DatasetProfileView.read(str(folder / "whylogs.bin"))
+        scores = drift.calculate_drift_scores(target_view=now, reference_view=before, with_thresholds=True)
+        (folder / "whylogs_drift.json").write_text(json.dumps(scores, default=str))
+        return [name for name, score in scores.items() if score and str(score.get("drift_category")) == "DRIFT"]
+
+    return work
+
+
+def tfdv_baseline(folder: Path) -> Work:
+    """Compute statistics and a schema with drift limits of 0.1, and keep them."""
+    pandas, tfdv = (importlib.import_module(name) for name in ("pandas", "tensorflow_data_validation"))
+
+    def work() -> list[str]:
+        found = tfdv.generate_statistics_from_dataframe(pandas.read_parquet(folder / "baseline.parquet"), n_jobs=1)
+        schema = tfdv.infer_schema(found)
+        for feature in schema.feature:
+            limit = feature.drift_comparator
+            (limit.infinity_norm if feature.type == 1 else limit.jensen_shannon_divergence).threshold = 0.1  # 1: BYTES
+        tfdv.write_stats_text(found, str(folder / "tfdv_statistics.txt"))
+        tfdv.write_schema_text(schema, str(folder / "tfdv_schema.txt"))
+        return []
+
+    return work
+
+
+def tfdv_window(folder: Path) -> Work:
+    """Validate the window's statistics against those that were kept."""
+    pandas, tfdv = (importlib.import_module(name) for name in ("pandas", "tensorflow_data_validation"))
+
+    def work() -> list[str]:
+        now = tfdv.generate_statistics_from_dataframe(pandas.read_parquet(folder / "current.parquet"), n_jobs=1)
+        before = tfdv.load_stats_text(str(folder / "tfdv_statistics.txt"))
+        schema = tfdv.load_schema_text(str(folder / "tfdv_schema.txt"))
+        found = tfdv.validate_statistics(now, schema, previous_statistics=before)
+        (folder / "tfdv_anomalies.txt").write_text(str(found))
+        return sorted(
+            name
+            for name, told in found.anomaly_info.items()
+            if any("distance" in reason.description or "divergence" in reason.description for reason in told.reason)
+        )
+
+    return work
+
+
+def spark_baseline(folder: Path) -> Work:
+    """Compute plain aggregates, which is less than Deequ does on the same engine."""
+    sql = importlib.import_module("pyspark.sql")
+
+    def work() -> list[str]:
+        f = sql.functions
+        session = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+        table = session.read.parquet(str(folder / "baseline.parquet"))
+        asked, texts = [f.count("*")], [name for name, kind in table.dtypes if kind == "string"]
+        for name in table.columns:
+            asked += [f.count(name), f.approx_count_distinct(name)]
+            if name not in texts:
+                asked += [one(name) for one in (f.mean, f.stddev, f.min, f.max, f.sum)]
+                asked.append(f.percentile_approx(name, [n / 10 for n in range(1, 10)], 2048))
+        found = [str(table.agg(*asked).first()), *(str(table.groupBy(name).count().collect()) for name in texts)]
+        (folder / "spark.json").write_text(json.dumps(found))
+        return []
+
+    return work
+
+
+CANDIDATES: dict[str, dict[str, Callable[[Path], Work]]] = {
+    "baseline": {
+        "linnet": linnet_baseline, "arrow_alone": arrow_alone_baseline, "tfdv": tfdv_baseline,
+        "whylogs": whylogs_baseline, "spark": spark_baseline, "evidently": evidently_baseline,
+    },
+    "window": {
+        "linnet": linnet_window, "scan": scan_window, "arrow_alone": arrow_alone_window, "tfdv": tfdv_window,
+        "whylogs": whylogs_window, "evidently": evidently_window,
+    },
+    "tenfold": {"linnet": linnet_tenfold},
+}  # fmt: skip
+
+
+def main(task: str, name: str, folder: str) -> None:
+    """Run one candidate; print seconds of import and work, what it found, and the peak memory of its processes."""
+    began = time.perf_counter()
+    work = CANDIDATES[task][name](Path(folder))
+    imported = time.perf_counter()
+    found = work()
+    done = time.perf_counter()
+    print(json.dumps({
+        "import": imported - began, "work": done - imported, "megabytes": _megabytes(), "found": sorted(set(found)),
+    }))  # fmt: skip
+
+
+def _megabytes() -> float:
+    """Return the peaks of this process and of what it started (Spark's Java), which has not ended."""
+    try:
+        told = {
+            int(one.parent.name): dict(line.split(":", 1) for line in one.read_text().splitlines() if ":" in line)
+            for one in Path("/proc").glob("[0-9]*/status")
+        }
+    except OSError:  # no Linux, or a process ended meanwhile
+        told = {}
+    mine = {os.getpid()}
+    for _ in range(5):  # generations
+        mine |= {pid for pid, status in told.items() if int(status["PPid"]) in mine}
+    if os.getpid() in told:  # not ru_maxrss: a child's starts with its parent's
+        return round(sum(int(told[pid].get("VmHWM", "0 kB").split()[0]) for pid in mine) / 1000, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "make":
+        make(int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        main(*sys.argv[1:])
