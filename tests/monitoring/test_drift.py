@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from linnet.errors import BadInputError
-from linnet.monitoring.drift import (
-    chi_squared,
-    compare,
-    distances,
-    drift_scores,
-    l_infinity,
-    psi,
-    relative_shift,
-    robust,
-)
+from linnet.monitoring.distances import l_infinity
+from linnet.monitoring.drift import compare, drift_scores
 from linnet.monitoring.files import (
     Settings,
     Violation,
@@ -36,9 +26,10 @@ from linnet.monitoring.files import (
     suggest_constraints,
     violations_json,
 )
-from linnet.monitoring.profile import Column, Profile, kinds_of, merge, profile, tally
+from linnet.monitoring.profile import Column, Profile, kinds_of, profile, tally
 
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
+CELLS = st.lists(st.one_of(st.none(), st.integers(-20, 20).map(float), FLOATS), max_size=80)
 
 
 def column(values: Any) -> Column:
@@ -57,266 +48,11 @@ def through_json(document: dict[str, Any]) -> Any:
     return json.loads(json.dumps(document, allow_nan=False))
 
 
-# --- distances -----------------------------------------------------------------------------------------------------
-
-
-def test_deequ_numeric_vector() -> None:
-    one, other = column([1.0, 2, 3, 4]), column([2.0, 3, 4, 5])
-    assert l_infinity(one, other, "Simple") == 0.25
-    assert l_infinity(one, other, "Robust") == 0.0
-
-
-def test_deequ_categorical_vectors() -> None:
-    one = categories(a=10, b=20, c=25, d=10, e=5)
-    assert l_infinity(one, categories(a=11, b=20, c=25, d=10, e=10)) == 0.06015037593984962
-    assert l_infinity(one, categories(f=11, a=20, c=25, d=10, e=10)) == 0.2857142857142857
-    assert l_infinity(one, categories(f=11, a=20, c=25, d=10, e=10), "Robust") == 0.0
-    many, other = categories(a=207, b=20, c=25, d=14, e=25, g=13), categories(a=22, b=20, c=25, d=12, e=13, f=15)
-    simple = l_infinity(many, other)
-    assert robust(simple, 304, 107, alpha=0.003) == pytest.approx(0.2726338046550349, abs=1e-15)
-    assert robust(simple, 304, 107, alpha=0.1) == pytest.approx(0.33774199396969184, abs=1e-15)
-
-
-def test_a_flag_that_goes_from_20_to_32_percent_has_moved_by_12_points() -> None:
-    """Deequ's public distance says 0 here, because equal values overwrite each other (monitoring.md 3.6)."""
-    before, now = column([1] * 200 + [0] * 800), column([1] * 320 + [0] * 680)
-    assert l_infinity(before, now) == pytest.approx(0.12)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.one_of(FLOATS, st.integers(-3, 3).map(float)), min_size=3, max_size=200), st.data())
-def test_l_infinity_is_scipys_two_sample_kolmogorov_smirnov(one: list[float], data: st.DataObject) -> None:
-    other = data.draw(st.lists(st.one_of(FLOATS, st.sampled_from(one)), min_size=3, max_size=200))
-    ours = l_infinity(column(one), column(other))
-    assert ours == pytest.approx(stats.ks_2samp(one, other, method="asymp").statistic, abs=1e-12)
-
-
-@pytest.mark.parametrize("draw", ["normal", "cents", "poisson", "zeros", "flag"])
-@pytest.mark.parametrize("size", [4096, 4097, 10_007, 131_072])
-def test_l_infinity_against_a_stored_baseline_is_right_to_1_in_4096(draw: str, size: int) -> None:
-    source = np.random.default_rng(7)
-    draws: dict[str, Any] = {
-        "normal": lambda n, s: source.normal(s, 1, n),
-        "cents": lambda n, s: np.round(source.exponential(20 + 9 * s, n), 2),
-        "poisson": lambda n, s: source.poisson(3.5 + s, n).astype(float),
-        "zeros": lambda n, s: np.where(source.random(n) < 0.7, 0.0, source.normal(s, 1, n)),
-        "flag": lambda n, s: (source.random(n) < 0.2 + s / 5).astype(float),
-    }
-    before, now = draws[draw](size, 0.0), draws[draw](3_000, 0.5)
-    stored = read_statistics(through_json(statistics_json(profile_of(x=before)))).columns["x"]
-    exact = stats.ks_2samp(before, now, method="asymp").statistic
-    assert abs(l_infinity(stored, column(now)) - exact) <= 1 / 4096
-    if size <= 4096:
-        assert l_infinity(stored, column(now)) == pytest.approx(exact, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("observed", "expected"),
-    [
-        ([100, 80, 30], [90, 90, 30]),
-        ([12, 30], [20, 22]),
-        ([500, 480, 515, 505], [1, 1, 1, 1]),
-        ([900, 20, 80], [1, 1, 1]),
-    ],
-)
-def test_chi_squared_is_scipys(observed: list[int], expected: list[int]) -> None:
-    names = [f"c{n}" for n in range(len(observed))]
-    scaled = np.array(expected) / sum(expected) * sum(observed)
-    oracle = stats.chisquare(observed, scaled)
-    found = chi_squared(dict(zip(names, observed, strict=True)), dict(zip(names, expected, strict=True)))
-    assert found[0] == pytest.approx(oracle.statistic, rel=1e-12)
-    assert found[1] == pytest.approx(oracle.pvalue, rel=1e-9, abs=1e-300)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(0, 10_000), min_size=3, max_size=40), st.data())
-def test_chi_squared_p_values_are_scipys_over_many_cells(observed: list[int], data: st.DataObject) -> None:
-    expected = data.draw(st.lists(st.integers(50, 500), min_size=len(observed), max_size=len(observed)))
-    total = sum(observed)
-    assume(total * min(expected) / sum(expected) >= 5)
-    oracle = stats.chisquare(observed, np.array(expected) / sum(expected) * total)
-    names = [f"c{n}" for n in range(len(observed))]
-    found = chi_squared(dict(zip(names, observed, strict=True)), dict(zip(names, expected, strict=True)))
-    assert found[1] == pytest.approx(oracle.pvalue, rel=1e-8, abs=1e-200)
-
-
-def test_chi_squared_merges_small_cells_and_gives_up_below_two() -> None:
-    merged = chi_squared({"a": 60, "b": 30, "c": 4, "d": 6}, {"a": 60, "b": 34, "c": 3, "d": 3})
-    assert merged[0] == pytest.approx(stats.chisquare([60, 30, 10], [60, 34, 6]).statistic)
-    assert math.isnan(chi_squared({"a": 5, "b": 4}, {"a": 5, "b": 4})[1])
-    assert math.isnan(chi_squared({"z": 100}, {"a": 50, "b": 50})[1])
-
-
-def merged_by_sorting(expected: list[float], observed: list[float]) -> list[tuple[float, float]]:
-    """Deequ's rule word for word: sort, merge the two smallest, look again."""
-    cells = sorted(zip(expected, observed, strict=True))
-    while len(cells) > 1:
-        least = [wanted for wanted, _ in cells]
-        if (min(least) >= 10) if len(cells) == 2 else sum(w < 5 for w in least) <= int(0.2 * len(cells)):
-            break
-        (one, seen), (other, there), *rest = cells
-        cells = sorted([(one + other, seen + there), *rest])
-    return cells
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60)), min_size=2, max_size=60))
-def test_chi_squared_merges_as_if_all_cells_were_sorted_again_each_time(cells: list[tuple[int, int]]) -> None:
-    # Different baseline counts, so that which of two equal cells is merged first does not decide.
-    expected = [count * 64 + n for n, (count, _) in enumerate(cells)]
-    total = sum(seen for _, seen in cells)
-    oracle = merged_by_sorting([count / sum(expected) * total for count in expected], [float(s) for _, s in cells])
-    names = [f"c{n}" for n in range(len(cells))]
-    statistic, p_value = chi_squared(
-        {name: seen for name, (_, seen) in zip(names, cells, strict=True)}, dict(zip(names, expected, strict=True))
-    )
-    if len(oracle) < 2:
-        assert math.isnan(statistic)
-    else:
-        wanted, seen = zip(*oracle, strict=True)
-        assert statistic == pytest.approx(stats.chisquare(seen, wanted).statistic, rel=1e-9)
-        assert p_value == pytest.approx(stats.chisquare(seen, wanted).pvalue, rel=1e-9)
-
-
-def test_chi_squared_of_20_000_small_cells_takes_as_many_merges_and_not_as_many_sorts() -> None:
-    """5,000 took 1.26 s when all cells were sorted again at each merge; 20,000 would take minutes."""
-    expected = {f"c{n}": 100 + n % 7 for n in range(20_000)}
-    statistic, p_value = chi_squared(dict.fromkeys(expected, 2), expected)
-    assert (math.isfinite(statistic), p_value > 0.999) == (True, True)
-
-
-def test_a_category_that_the_baseline_never_saw_is_no_cell() -> None:
-    """A foreign statistics.json may list it with count 0, which ended in a division by zero."""
-    assert chi_squared({"a": 50, "b": 60, "z": 4}, {"a": 50, "b": 50, "z": 0}) == chi_squared(
-        {"a": 50, "b": 60}, {"a": 50, "b": 50}
-    )
-    document = through_json(statistics_json(Profile(100, {"x": categories(a=50, b=50)})))
-    buckets = document["features"][0]["string_statistics"]["distribution"]["categorical"]["buckets"]
-    buckets.append({"value": "z", "count": 0})
-    stored = read_statistics(document)
-    assert compare(stored, Profile(100, {"x": categories(a=50, b=50)})).status == "Completed"
-    for bucket in buckets:
-        bucket["count"] = 0
-    assert compare(read_statistics(document), Profile(100, {"x": categories(a=50, b=50)})).drift == {}
-
-
-@pytest.mark.parametrize("count", [-1, 2**63])
-def test_a_count_that_cannot_be_one_is_refused(count: int) -> None:
-    document = through_json(statistics_json(Profile(100, {"x": categories(a=50, b=50)})))
-    document["features"][0]["string_statistics"]["distribution"]["categorical"]["buckets"][0]["count"] = count
-    with pytest.raises(BadInputError, match=r"statistics\.json"):
-        read_statistics(document)
-
-
-def test_psi_of_the_same_shares_is_zero_and_grows_with_the_shift() -> None:
-    source = np.random.default_rng(3)
-    before = column(source.normal(size=5_000))
-    scores = [psi(before, column(source.normal(shift, size=5_000))) for shift in (0.0, 0.3, 1.0)]
-    assert scores[0] < 0.02 < scores[1] < 0.25 < scores[2]
-    assert psi(before, before) < 0.01
-    assert psi(categories(a=50, b=50), categories(a=50, b=50)) == 0.0
-    assert psi(column([0] * 50 + [1] * 50), column([0] * 80 + [1] * 20)) == pytest.approx(
-        psi(categories(a=50, b=50), categories(a=80, b=20))
-    )
-    assert psi(categories(a=50, b=50), categories(a=80, b=20)) == pytest.approx(
-        0.3 * math.log(0.8 / 0.5) - 0.3 * math.log(0.4)
-    )
-    assert psi(column([1.0] * 10), column([1.0] * 10)) < 1e-3
-
-
-def test_mo03_the_seeds_mean_shift_is_258_8_percent() -> None:
-    assert relative_shift(125.50, 450.30) == pytest.approx(2.588, abs=5e-4)
-    assert relative_shift(0, 1) == math.inf
-    assert relative_shift(-2, -1) == 0.5
-    assert "mean_shift" not in distances(column([0.0, 0.0]), column([1.0]))
-
-
 def test_mo03_the_same_sample_is_below_and_a_shifted_one_above_the_threshold() -> None:
     source = np.random.default_rng(11)
     before, same, shifted = (profile_of(x=source.normal(m, 1, 2_000)) for m in (0, 0, 0.6))
     assert drift_scores(before, before) == {"x": 0.0}
     assert drift_scores(before, same)["x"] < 0.1 < drift_scores(before, shifted)["x"]
-
-
-# --- profiles ------------------------------------------------------------------------------------------------------
-
-CELLS = st.lists(st.one_of(st.none(), st.integers(-20, 20).map(float), FLOATS), max_size=80)
-
-
-def same(one: Profile, other: Profile) -> bool:
-    return json.dumps(statistics_json(one)) == json.dumps(statistics_json(other)) and one.rows == other.rows
-
-
-@settings(max_examples=100, deadline=None)
-@given(values=CELLS, data=st.data())
-def test_a_profile_does_not_depend_on_the_order_of_rows_or_the_cut_of_batches(
-    values: list[float | None], data: st.DataObject
-) -> None:
-    shuffled = data.draw(st.permutations(values))
-    cut = data.draw(st.integers(0, len(values)))
-    batches = [
-        pa.RecordBatch.from_arrays([pa.array(p, pa.float64())], names=["x"]) for p in (shuffled[:cut], shuffled[cut:])
-    ]
-    whole = pa.RecordBatch.from_arrays([pa.array(values, pa.float64())], names=["x"])
-    assert same(profile(batches), profile([whole]))
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(CELLS, min_size=3, max_size=3),
-    st.lists(st.lists(st.sampled_from("abc"), max_size=20), min_size=3, max_size=3),
-)
-def test_merging_profiles_is_the_profile_of_all_rows_in_any_grouping(numbers: Any, texts: Any) -> None:
-    def one(values: list[float | None], words: list[str]) -> Profile:
-        words = [*words, *["z"] * len(values)][: len(values)]
-        arrays = [pa.array(values, pa.float64()), pa.array(words, pa.string())]
-        return profile([pa.RecordBatch.from_arrays(arrays, names=["n", "t"])], kinds={"n": "number", "t": "category"})
-
-    a, b, c = (one(v, w) for v, w in zip(numbers, texts, strict=True))
-    words = [w for v, ws in zip(numbers, texts, strict=True) for w in [*ws, *["z"] * len(v)][: len(v)]]
-    together = one([v for part in numbers for v in part], words)
-    assert same(merge([merge([a, b]), c]), merge([a, merge([b, c])]))
-    assert same(merge([c, a, b]), together)
-
-
-def test_both_zeros_are_one_value() -> None:
-    assert same(profile_of(x=[0.0, -0.0]), profile_of(x=[-0.0, 0.0]))
-    assert column([0.0, -0.0]).counts.tolist() == [2]
-
-
-def test_a_column_that_one_window_lacks_is_missing_in_all_its_rows() -> None:
-    found = merge([profile_of(a=[1.0, 2.0], b=["x", "y"]), profile_of(a=[3.0])])
-    assert (found.rows, found.columns["b"].present, found.columns["b"].missing) == (3, 2, 1)
-
-
-def test_profiles_of_different_kinds_are_not_merged() -> None:
-    with pytest.raises(BadInputError, match="profile of a"):
-        merge([profile_of(a=[1.0]), profile_of(a=["x"])])
-
-
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (["1", "2", None], "Integral"),
-        (["1", "2.5"], "Fractional"),
-        (["1e5", ".5"], "Fractional"),
-        (["1", "x"], "String"),
-        ([None, None], "Unknown"),
-        (["true", "false"], "String"),
-        ([1, 2], "Integral"),
-        ([1.5, 2.0], "Fractional"),
-    ],
-)
-def test_types_are_inferred_from_all_values(values: list[Any], kind: str) -> None:
-    array = pa.array(values, pa.string() if values[0] is None else None)
-    found = profile([pa.RecordBatch.from_arrays([array], names=["x"])])
-    assert found.columns["x"].kind == kind
-
-
-def test_a_number_column_keeps_its_numbers_when_a_text_slips_in() -> None:
-    batch = pa.RecordBatch.from_pydict({"x": ["1", "2", "broken", None]})
-    found = profile([batch], kinds={"x": "number"}).columns["x"]
-    assert (found.kind, found.whole, found.text, found.missing) == ("Integral", 2, 1, 1)
 
 
 # --- the files -----------------------------------------------------------------------------------------------------
@@ -346,7 +82,7 @@ def test_statistics_json_has_model_monitors_shape() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 70_000))
 def test_a_sketchs_items_weigh_exactly_the_rows_there_are(rows: int) -> None:
-    levels = sketch(*tally(np.arange(rows, dtype=np.float64)))
+    levels = sketch(*tally(np.arange(rows, dtype=np.float64))[:2])
     assert sum(len(items) << level for level, items in enumerate(levels)) == rows
     assert sum(map(len, levels)) <= 4096 + len(levels)
 
@@ -356,7 +92,10 @@ def test_a_sketchs_items_weigh_exactly_the_rows_there_are(rows: int) -> None:
 def test_statistics_survive_writing_and_reading(values: list[float | None]) -> None:
     known = profile([pa.RecordBatch.from_arrays([pa.array(values, pa.float64())], names=["x"])])
     document = statistics_json(known)
-    assert statistics_json(read_statistics(through_json(document))) == document
+    again = statistics_json(read_statistics(through_json(document)))
+    for one in (document, again):  # what is read back knows the mean, and so the sum but for its last bit
+        one["features"][0].get("numerical_statistics", {}).pop("sum", None)
+    assert again == document
 
 
 def test_a_baseline_with_more_categories_than_are_kept_is_still_compared() -> None:
@@ -393,9 +132,13 @@ def test_suggested_constraints_are_read_back_with_model_monitors_defaults() -> N
         "comparison_method": "Robust",
         "categorical_comparison_threshold": 0.1,
         "categorical_drift_method": "LInfinity",
+        "linnet": {"wasserstein_threshold": 0.1, "jensen_shannon_threshold": 0.1},
     }
     found = read_constraints(document)
-    assert found.settings == Settings()
+    assert found.settings == Settings(wasserstein_threshold=0.1, jensen_shannon_threshold=0.1)
+    plain = through_json(suggest_constraints(known, Settings()))
+    assert "linnet" not in plain["monitoring_config"]["distribution_constraints"]
+    assert read_constraints(plain).settings == Settings()
     assert found.features["c"].domains == frozenset("ab")
     assert found.features["m"].non_negative is False
 
@@ -524,7 +267,7 @@ BASELINE = table()
 def test_mo02_each_of_the_six_checks_fires_alone_and_names_the_feature(
     current: Profile, feature: str, check: str
 ) -> None:
-    result = compare(BASELINE, current)
+    result = compare(BASELINE, current, read_constraints(suggest_constraints(BASELINE, Settings())))
     assert result.status == "CompletedWithViolations"
     assert [(v.feature, v.check) for v in result.violations] == [(feature, check)]
     assert result.features == [feature]

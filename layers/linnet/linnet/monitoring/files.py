@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
-from linnet.monitoring.profile import Column, Kind, Profile
+from linnet.monitoring.profile import UNIT, Column, Kind, Moments, Profile, in_units
 from linnet.monitoring.tables import LARGEST
 
 STATISTICS, CONSTRAINTS, VIOLATIONS = "statistics.json", "constraints.json", "constraint_violations.json"
@@ -25,6 +25,8 @@ _K, _C = 2048, 0.64
 _MOST_LEVELS = 40
 _MOST_ROWS = 1 << 53
 _MOST_CATEGORIES = 5_000
+_EXTENSION, _FINER = "linnet", ("wasserstein_threshold", "jensen_shannon_threshold")
+_FINER_THRESHOLD = 0.1
 _MOST_DOMAINS = 100
 
 
@@ -43,18 +45,19 @@ def _numeric_json(column: Column) -> dict[str, Any]:
     if not column.values.size:
         return {**entry, "numerical_statistics": {"common": common}}
     mean, deviation = column.mean_and_deviation
+    known = column.exact
     return {
         **entry,
         "numerical_statistics": {
             "common": common,
             "mean": mean,
-            "sum": float(np.dot(column.values, column.counts)),
+            "sum": known.total / (1 << UNIT),
             "std_dev": deviation,
-            "min": float(column.values[0]),
-            "max": float(column.values[-1]),
+            "min": known.least,
+            "max": known.greatest,
             "distribution": {
                 "kll": {
-                    "buckets": _buckets(column.values, column.counts),
+                    "buckets": _buckets(column),
                     "sketch": {"parameters": {"c": _C, "k": _K}, "data": sketch(column.values, column.counts)},
                 }
             },
@@ -62,11 +65,11 @@ def _numeric_json(column: Column) -> dict[str, Any]:
     }
 
 
-def _buckets(values: NDArray[np.float64], counts: NDArray[np.int64]) -> list[dict[str, Any]]:
+def _buckets(column: Column) -> list[dict[str, Any]]:
     """Return ten buckets of equal width; a value on a bound belongs to the upper one, the maximum to the last."""
-    edges = np.linspace(values[0], values[-1], _BUCKETS + 1)
-    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _BUCKETS - 1)
-    sums = np.bincount(place, weights=counts, minlength=_BUCKETS)
+    edges = np.linspace(column.exact.least, column.exact.greatest, _BUCKETS + 1)
+    place = np.clip(np.searchsorted(edges, column.values, side="right") - 1, 0, _BUCKETS - 1)
+    sums = np.bincount(place, weights=column.counts, minlength=_BUCKETS)
     return [
         {"lower_bound": float(edges[i]), "upper_bound": float(edges[i + 1]), "count": float(sums[i])}
         for i in range(_BUCKETS)
@@ -136,12 +139,11 @@ def _read_feature(feature: Mapping[str, Any]) -> Column:
     levels = found.get("distribution", {}).get("kll", {}).get("sketch", {}).get("data", [])
     items = np.array([item for level in levels for item in level], dtype=np.float64)
     weights = np.array([1 << i for i, level in enumerate(levels) for _ in level], dtype=np.int64)
-    if len(levels) > _MOST_LEVELS or not np.isfinite(items).all():
-        raise ValueError(f"{name}: a sketch of finite items in at most {_MOST_LEVELS} levels")
+    if len(levels) > _MOST_LEVELS or not (np.abs(items) <= LARGEST).all():
+        raise ValueError(f"{name}: a sketch of items up to {LARGEST} in at most {_MOST_LEVELS} levels")
     values, inverse = np.unique(items, return_inverse=True)
     counts = np.zeros(values.size, dtype=np.int64)
     np.add.at(counts, inverse, weights)
-    moments = (float(found["mean"]), float(found["std_dev"])) if "mean" in found else None
     return Column(
         name,
         numeric=None if kind == "Unknown" else True,
@@ -150,8 +152,17 @@ def _read_feature(feature: Mapping[str, Any]) -> Column:
         fractional=present if kind != "Integral" else 0,
         values=values,
         counts=counts,
-        moments=moments,
+        moments=_read_moments(found, present) if found.get("mean") is not None else None,
     )
+
+
+def _read_moments(found: Mapping[str, Any], rows: int) -> Moments:
+    mean, deviation = float(found["mean"]), float(found["std_dev"])
+    least, greatest = float(found.get("min", mean)), float(found.get("max", mean))
+    if not max(map(abs, (mean, deviation, least, greatest))) <= LARGEST or deviation < 0:
+        raise ValueError(f"mean, std_dev, min and max up to {LARGEST}")
+    centre = in_units(mean)
+    return Moments(rows, rows * centre, rows * (in_units(deviation) ** 2 + centre**2), least, greatest)
 
 
 def _count(value: Any) -> int:
@@ -177,6 +188,9 @@ class Settings:
     comparison_method: Literal["Simple", "Robust"] = "Robust"
     categorical_threshold: float = 0.1
     categorical_method: Literal["LInfinity", "ChiSquared"] = "LInfinity"
+    wasserstein_threshold: float | None = None
+    jensen_shannon_threshold: float | None = None
+    """Linnet's own, beside Model Monitor's rule: of numbers and of categories; None leaves them out."""
 
 
 @dataclass(frozen=True)
@@ -200,15 +214,18 @@ class Constraints:
 
 
 def suggest_constraints(known: Profile, settings: Settings | None = None) -> dict[str, Any]:
-    """Return the constraints.json that a baseline suggests: its own types, completeness and (up to 100) categories."""
-    settings = settings or Settings()
+    """Return the constraints.json that a baseline suggests: its own types, completeness and (up to 100) categories.
+
+    `settings` default to Model Monitor's with Linnet's finer thresholds beside them, under a key that others ignore.
+    """
+    settings = settings or Settings(wasserstein_threshold=_FINER_THRESHOLD, jensen_shannon_threshold=_FINER_THRESHOLD)
     features = []
     for column in known.columns.values():
         entry: dict[str, Any] = {
             "name": column.name, "inferred_type": column.kind, "completeness": column.completeness,
         }  # fmt: skip
         if column.numeric and column.values.size:
-            entry["num_constraints"] = {"is_non_negative": bool(column.values[0] >= 0)}
+            entry["num_constraints"] = {"is_non_negative": column.exact.least >= 0}
         if column.kind == "String" and len(column.categories) <= _MOST_DOMAINS:
             entry["string_constraints"] = {"domains": sorted(column.categories)}
         features.append(entry)
@@ -217,6 +234,7 @@ def suggest_constraints(known: Profile, settings: Settings | None = None) -> dic
 
 def _settings_json(settings: Settings) -> dict[str, Any]:
     switch = {True: "Enabled", False: "Disabled"}
+    finer = {name: value for name in _FINER if (value := getattr(settings, name)) is not None}
     return {
         "evaluate_constraints": switch[settings.evaluate],
         "emit_metrics": switch[settings.emit],
@@ -228,7 +246,8 @@ def _settings_json(settings: Settings) -> dict[str, Any]:
             "comparison_method": settings.comparison_method,
             "categorical_comparison_threshold": settings.categorical_threshold,
             "categorical_drift_method": settings.categorical_method,
-        },
+        }
+        | ({_EXTENSION: finer} if finer else {}),
     }
 
 
@@ -283,6 +302,9 @@ def _read_settings(found: Mapping[str, Any], base: Settings) -> Settings:
         raise BadInputError("comparison_method", method, "Simple | Robust")
     if str(categorical).lower() not in tests:
         raise BadInputError("categorical_drift_method", categorical, "LInfinity | ChiSquared")
+    extension = compared.get(_EXTENSION) or {}
+    finer = [_number(extension, name, default) if name in extension else default
+             for name, default in ((name, getattr(base, name)) for name in _FINER)]  # fmt: skip
     return Settings(
         _switch(found, "evaluate_constraints", base.evaluate),
         _switch(found, "emit_metrics", base.emit),
@@ -293,6 +315,7 @@ def _read_settings(found: Mapping[str, Any], base: Settings) -> Settings:
         methods[str(method).lower()],
         _number(compared, "categorical_comparison_threshold", default),
         tests[str(categorical).lower()],
+        *finer,
     )
 
 

@@ -1,4 +1,9 @@
-"""The profile of a table: exact counts by value, column by column; the same rows in any order give the same profile.
+"""The profile of a table: counts by value, column by column; the same rows in any order and any cut give the same bytes.
+
+A column of more than `LIMIT` distinct numbers is kept at a coarser level: numbers whose float64 patterns differ in the
+lowest `level` bits alone count as one. The level is the lowest at which at most `LIMIT` are left. It can only grow with
+the rows, so the profile of all rows is the merged profile of any parts of them, to the bit; and as the patterns are
+logarithmic, a coarse column is as right in its tails as in its middle.
 
 Sorting is the cost. NumPy's AVX-512 sort is slow on AMD Zen 4 (numpy/x86-simd-sort#6): functions on such machines set
 NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" before Python starts.
@@ -6,14 +11,17 @@ NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" before Python starts.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
@@ -21,16 +29,40 @@ from linnet.monitoring.tables import is_text, numbers, texts
 
 Kind = Literal["Integral", "Fractional", "String", "Unknown"]
 FeatureKind = Literal["number", "category"]
-_NO_VALUES: NDArray[np.float64] = np.empty(0)
-_NO_COUNTS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Marks = NDArray[np.bool_]
+LIMIT = 32_768
+"""How many distinct numbers of a column are told apart; its shares are right to the largest share that counts as one."""
+_NO_VALUES: Floats = np.empty(0)
+_NO_COUNTS: Counts = np.empty(0, dtype=np.int64)
+_NO_MARKS: Marks = np.empty(0, dtype=bool)
+UNIT = 1074
+"""2^-1074 is the smallest float64; every other is a multiple of it."""
+_BLOCK = 8_192
+_HIGH, _MIDDLE = 1.5 * 2.0 ** (52 + 35), 1.5 * 2.0 ** (52 + 17)
+"""Adding one of these to a whole number of 53 bits and taking it away again rounds to 2^35 or 2^17."""
+
+
+class Moments(NamedTuple):
+    """What is known exactly of a column's numbers, whatever its level: sums of parts add up without any rounding."""
+
+    rows: int
+    total: int
+    """The sum, in units of 2^-1074."""
+    squares: int
+    """The sum of the squares, in units of 2^-2148."""
+    least: float
+    greatest: float
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
     """One column: how many fields are missing, whole numbers, fractions or text, and how often each value occurs.
 
-    A numeric column has `values` (ascending, distinct) with their `counts`; any other has `categories`. Read back
-    from a statistics.json, `values` are the sketch's, and `moments` (mean, standard deviation) are the exact ones.
+    A numeric column has `values` (ascending, distinct) with their `counts`; any other has `categories`. Above level 0 a
+    value marked in `mixed` stands for several and is their common pattern, the lower `level` bits 0; any other is exact.
+    Read back from a statistics.json, `values` are the sketch's.
     """
 
     name: str
@@ -40,12 +72,15 @@ class Column:
     whole: int = 0
     fractional: int = 0
     text: int = 0
-    values: NDArray[np.float64] = field(default_factory=lambda: _NO_VALUES)
-    counts: NDArray[np.int64] = field(default_factory=lambda: _NO_COUNTS)
+    values: Floats = field(default_factory=lambda: _NO_VALUES)
+    counts: Counts = field(default_factory=lambda: _NO_COUNTS)
     categories: Mapping[str, int] = field(default_factory=dict)
-    moments: tuple[float, float] | None = None
+    moments: Moments | None = None
+    """None: those of `values` and `counts`."""
     distinct: int | None = None
     """How many categories there were, where `categories` holds only the most frequent."""
+    level: int = 0
+    mixed: Marks = field(default_factory=lambda: _NO_MARKS)
 
     @property
     def present(self) -> int:
@@ -67,16 +102,27 @@ class Column:
             return "String"
         return "Fractional" if self.fractional else "Integral"
 
+    @property
+    def resolution(self) -> float:
+        """The largest share of the numbers that counts as one value without being one; 0 where all are told apart."""
+        return int(self.counts[self.mixed].max()) / int(self.counts.sum()) if self.level and self.mixed.any() else 0.0
+
     @functools.cached_property
+    def exact(self) -> Moments:
+        """The column's moments: those it has, else those of its values."""
+        if self.moments is not None or not self.values.size:
+            return self.moments or Moments(0, 0, 0, math.nan, math.nan)
+        pairs = [(in_units(v), n) for v, n in zip(self.values.tolist(), self.counts.tolist(), strict=True)]
+        total, squares = sum(v * n for v, n in pairs), sum(v * v * n for v, n in pairs)
+        return Moments(int(self.counts.sum()), total, squares, float(self.values[0]), float(self.values[-1]))
+
+    @property
     def mean_and_deviation(self) -> tuple[float, float]:
-        """Mean and population standard deviation of the numbers; NaN where there are none."""
-        if self.moments is not None:
-            return self.moments
-        total = int(self.counts.sum())
-        if not total:
-            return float("nan"), float("nan")
-        mean = float(np.dot(self.values, self.counts) / total)
-        return mean, float(np.sqrt(np.dot((self.values - mean) ** 2, self.counts) / total))
+        """Mean and population standard deviation of the numbers, each as exact as a float; NaN where there are none."""
+        rows, total, squares, *_ = self.exact
+        if not rows:
+            return math.nan, math.nan
+        return total / (rows << UNIT), math.sqrt((rows * squares - total * total) / (rows * rows << 2 * UNIT))
 
 
 @dataclass(frozen=True)
@@ -106,7 +152,9 @@ def profile(
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if only is None or name in only:
                 chunks.setdefault(name, []).append(column)
-    return Profile(rows, {name: _column(name, parts, kinds.get(name)) for name, parts in chunks.items()})
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:  # sorting and pyarrow work without the interpreter's lock
+        columns = pool.map(lambda name: _column(name, chunks[name], kinds.get(name)), chunks)
+        return Profile(rows, dict(zip(chunks, columns, strict=True)))
 
 
 def kinds_of(known: Profile) -> dict[str, FeatureKind]:
@@ -127,30 +175,126 @@ def _column(name: str, parts: list[pa.Array], kind: FeatureKind | None) -> Colum
     if kind is None and invalid and is_text(parts[0]):
         return _categories(name, parts)
     missing = sum(int(part.nulls.sum()) for part in found)
-    values, counts = tally(np.concatenate([part.valid for part in found]))
-    fractional = int(counts[values != np.floor(values)].sum())
-    whole = int(counts.sum()) - fractional
-    numeric = True if kind or whole or fractional else None
-    return Column(name, numeric, missing, whole, fractional, invalid, values, counts)
+    ordered = _ascending(np.concatenate([part.valid for part in found]))
+    fractional = int(np.count_nonzero(ordered != np.floor(ordered)))
+    whole = ordered.size - fractional
+    numeric = True if kind or ordered.size else None
+    moments = _moments(ordered) if ordered.size else None
+    values, counts, mixed, level = _fold(ordered)
+    return Column(
+        name, numeric, missing, whole, fractional, invalid, values, counts, moments=moments, level=level, mixed=mixed
+    )
 
 
 def _categories(name: str, parts: list[pa.Array]) -> Column:
-    counts: dict[str, int] = {}
-    for part in parts:
-        tallied = pc.value_counts((part if is_text(part) else texts(part)).drop_null())
-        for value, count in zip(tallied.field("values").to_pylist(), tallied.field("counts").to_pylist(), strict=True):
-            counts[value] = counts.get(value, 0) + count
-    present, missing = sum(counts.values()), sum(part.null_count for part in parts)
-    return Column(name, numeric=False, missing=missing, text=present, categories=dict(sorted(counts.items())))
+    same = len({part.type for part in parts}) == 1 and is_text(parts[0])
+    together = pa.chunked_array(parts if same else [texts(part) for part in parts])
+    encoded = (together if pa.types.is_dictionary(together.type) else together.dictionary_encode()).unify_dictionaries()
+    seen: dict[str, int] = {}
+    if encoded.num_chunks:
+        names = encoded.chunk(0).dictionary
+        indices = np.concatenate([chunk.indices.drop_null().to_numpy() for chunk in encoded.chunks])
+        counts = np.bincount(indices, minlength=len(names)).tolist()
+        for text, count in zip(names.to_pylist(), counts, strict=True):
+            if count and text is not None:  # a dictionary may hold what no row has, a null, and a text twice
+                seen[text] = seen.get(text, 0) + count
+    present = sum(seen.values())
+    missing = len(together) - present
+    return Column(name, numeric=False, missing=missing, text=present, categories=dict(sorted(seen.items())))
 
 
-def tally(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the distinct values in ascending order and how often each occurs."""
+def tally(values: Floats, level: int = 0) -> tuple[Floats, Counts, int]:
+    """Return the distinct values in ascending order, how often each occurs, and the level (at least the one asked)."""
+    found, counts, _, level = _fold(_ascending(values), level=level)
+    return found, counts, level
+
+
+def _ascending(values: Floats) -> Floats:
+    ordered = np.sort(values)
+    ordered += 0.0  # -0.0 becomes 0.0
+    return ordered
+
+
+def _fold(
+    values: Floats, counts: Counts | None = None, mixed: Marks | None = None, level: int = 0
+) -> tuple[Floats, Counts, Marks, int]:
+    """Return values in order (equal ones once), their counts and marks at the lowest level that leaves `LIMIT` of them.
+
+    `level` is the least to take; without `counts` each value occurs once, without `mixed` each is exact.
+    """
     if not values.size:
-        return _NO_VALUES, _NO_COUNTS
-    ordered = np.sort(values + 0.0)  # -0.0 becomes 0.0
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    return ordered[starts], np.diff(np.append(starts, ordered.size)).astype(np.int64)
+        return _NO_VALUES, _NO_COUNTS, _NO_MARKS, level
+    bits = values.view(np.uint64)
+    steps = bits[1:] ^ bits[:-1]
+    level = max(level, _level(steps))
+    starts = np.flatnonzero(np.concatenate(([True], steps >> np.uint64(level) != 0)))
+    ends = np.append(starts[1:], values.size)
+    summed = ends - starts if counts is None else np.add.reduceat(counts, starts)
+    found = values[starts]
+    if not level:
+        return found, summed.astype(np.int64), np.zeros(found.size, dtype=bool), 0
+    several = found != values[ends - 1]
+    if mixed is not None:
+        several |= np.logical_or.reduceat(mixed, starts)
+    return np.where(several, pattern(found, level), found), summed.astype(np.int64), several, level
+
+
+def pattern(values: Floats, level: int) -> Floats:
+    """Return the values with their lowest `level` bits 0."""
+    low = np.uint64(level)
+    return (values.view(np.uint64) >> low << low).view(np.float64)
+
+
+def _level(steps: NDArray[np.uint64]) -> int:
+    """Return the lowest level at which at most `LIMIT` patterns are left, from what differs between neighbours."""
+    changed = steps[steps != 0]
+    if changed.size < LIMIT:
+        return 0
+    # The exponent of the float64 is the place of the highest bit, which the mask keeps from being rounded up.
+    highest = (changed & ~(changed >> np.uint64(1))).astype(np.float64).view(np.uint64) >> np.uint64(52)
+    left = 1 + np.bincount(highest.astype(np.int64) - 1023, minlength=64)[::-1].cumsum()[::-1]
+    return int(np.argmax(left <= LIMIT))
+
+
+def at_level(column: Column, level: int) -> Column:
+    """Return a numeric column at `level` or, where it is coarser already, at its own."""
+    if level <= column.level:
+        return column
+    mixed = column.mixed if column.level else None
+    values, counts, mixed, level = _fold(column.values, column.counts, mixed, level)
+    return dataclasses.replace(column, values=values, counts=counts, mixed=mixed, level=level, moments=column.exact)
+
+
+def in_units(value: float) -> int:
+    """Return a float exactly, in units of 2^-1074."""
+    above, below = value.as_integer_ratio()  # below is a power of 2
+    return (above << UNIT) // below
+
+
+def _moments(ordered: Floats) -> Moments:
+    """Return the exact moments of ascending numbers.
+
+    Numbers of one sign and exponent are whole multiples, below 2^53, of one unit. Split into three parts of 18 bits,
+    the products of a block's parts add up below 2^53, so each sum in the matrix product is exact in any order.
+    """
+    heads = ordered.view(np.uint64) >> np.uint64(52)
+    cuts = (np.flatnonzero(heads[1:] != heads[:-1]) + 1).tolist()
+    total = squares = 0
+    room = np.ones((4, min(_BLOCK, ordered.size)))
+    for start, end in itertools.pairwise([0, *cuts, ordered.size]):
+        shift = max(int(heads[start]) & 0x7FF, 1) - 1
+        for first in range(start, end, _BLOCK):
+            block = np.ldexp(ordered[first : min(end, first + _BLOCK)], UNIT - shift)
+            parts = room[:, : block.size]
+            for row, rounding in enumerate((_HIGH, _MIDDLE)):
+                np.add(block, rounding, out=parts[row])
+                parts[row] -= rounding
+                block -= parts[row]
+            parts[2] = block
+            *products, sums = (parts @ parts[:3].T).tolist()
+            total += sum(map(int, sums)) << shift
+            squares += sum(map(int, itertools.chain.from_iterable(products))) << 2 * shift
+    return Moments(ordered.size, total, squares, float(ordered[0]), float(ordered[-1]))
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:
@@ -176,21 +320,35 @@ def _merged(name: str, parts: list[Column], absent: int) -> Column:
     kinds = {part.numeric for part in parts} - {None}
     if len(kinds) > 1:
         raise BadInputError(f"profile of {name}", "numbers in one part, categories in another", "one kind in all parts")
-    values, inverse = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
-    counts = np.zeros(values.size, dtype=np.int64)
-    np.add.at(counts, inverse, np.concatenate([part.counts for part in parts]))
     categories: dict[str, int] = {}
     for part in parts:
         for category, count in part.categories.items():
             categories[category] = categories.get(category, 0) + count
-    return Column(
+    cut = [part.distinct for part in parts if part.distinct is not None and part.distinct > len(part.categories)]
+    known = Column(
         name,
         numeric=next(iter(kinds), None),
         missing=absent + sum(part.missing for part in parts),
         whole=sum(part.whole for part in parts),
         fractional=sum(part.fractional for part in parts),
         text=sum(part.text for part in parts),
-        values=values,
-        counts=counts,
         categories=dict(sorted(categories.items())),
+        distinct=max(*cut, len(categories) + 1) if cut else None,
     )
+    full = [part for part in parts if part.values.size]
+    return _with_numbers(known, full) if full else known
+
+
+def _with_numbers(known: Column, parts: list[Column]) -> Column:
+    level = max(part.level for part in parts)
+    parts = [at_level(part, level) for part in parts]
+    values = np.concatenate([part.values for part in parts])
+    # By pattern, not by value: the pattern of the smallest negative numbers is -0.0, which equals 0.0.
+    bits = values.view(np.int64)
+    order = np.argsort(bits ^ ((bits >> 63) & (2**63 - 1)), kind="stable")
+    counts = np.concatenate([part.counts for part in parts])[order]
+    mixed = np.concatenate([part.mixed for part in parts])[order] if level else None
+    values, counts, mixed, level = _fold(values[order], counts, mixed, level)
+    rows, total, squares, least, greatest = zip(*(part.exact for part in parts), strict=True)
+    moments = Moments(sum(rows), sum(total), sum(squares), min(least), max(greatest))
+    return dataclasses.replace(known, values=values, counts=counts, mixed=mixed, level=level, moments=moments)
