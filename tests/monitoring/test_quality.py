@@ -300,6 +300,10 @@ def test_a_model_that_no_longer_calls_anyone_positive_has_precision_0_and_is_deg
     assert mute.verdict == "DEGRADED"
 
 
+def test_labels_that_are_all_equal_have_no_r2_though_their_mean_differs_in_its_last_bit() -> None:
+    assert "r2" not in regression(pairs(NUMBER, [0.1] * 3, [0.2] * 3))
+
+
 def test_without_a_limit_nobody_can_say_healthy() -> None:
     assert judge(matrix(90, 10, 10, 90), {}).verdict == "UNKNOWN"
 
