@@ -10,7 +10,7 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{time, model?, again?, correlation_id?}`; return `{windows: [{model, start, end}]}`."""
+    """Take `{time, model?, again?, correlation_id?}`; return `{windows: [{model, kind, start, end}]}`."""
     windows = findings.due(
         event.get("time", ""), model=event.get("model"), again=event.get("again") is True,
         correlation_id=event.get("correlation_id", ""),

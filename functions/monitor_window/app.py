@@ -1,4 +1,4 @@
-"""The data-quality monitor: looks at a window of live traffic and publishes what it found (MO-02, MO-03)."""
+"""A monitor: looks at a window of live traffic and publishes what it found (MO-02, MO-05)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{model, start, end, correlation_id}`; return `{model, status, severity, features}`."""
+    """Take `{model, kind, start, end, correlation_id}`; return `{model, status, severity, features}`."""
     start, end = monitoring.parse_time(event["start"]), monitoring.parse_time(event["end"])
-    found = window.look(event["model"], start, end)
+    found = window.look(event["kind"], event["model"], start, end)
     findings.record(event["model"], start, found, correlation_id=event["correlation_id"])
     return {"model": event["model"]} | {name: found[name] for name in ("status", "severity", "features")}

@@ -104,7 +104,7 @@ def due(**given: Any) -> list[dict[str, str]]:
 
 
 def test_the_window_that_is_over_is_due_until_it_was_looked_at(serving: World) -> None:
-    window = {"model": "flights", "start": START, "end": END}
+    window = {"model": "flights", "kind": "data-quality", "start": START, "end": END}
 
     assert due() == due(time="2026-11-21T10:59:59Z") == [window]
     capture(serving, flights.requests(count=200))
@@ -149,7 +149,7 @@ def test_no_window_of_five_minutes_is_lost_under_an_hourly_tick(serving: World) 
 @pytest.mark.parametrize(
     "off",
     [
-        {"monitors": {"data_quality": {"enabled": False, "window_minutes": 60}}},
+        {"monitors": {"data_quality": {"enabled": False}, "model_quality": {"enabled": False}}},
         {"endpoint": {"capture_percent": 0}},
     ],
 )

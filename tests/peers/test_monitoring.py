@@ -43,7 +43,7 @@ def test_sagemaker_python_sdk_2634_no_traffic_is_a_status_and_neither_drift_nor_
     found = compare(BASELINE, of([], BASELINE), minimum_rows=30)
 
     assert (found.status, found.violations, dict(found.drift)) == ("no_data", (), {})
-    lines = {"status": found.status, "scores": {}, "rows": 0, "lines": {"bad": 0}, "emit": True}
+    lines = {"kind": "data-quality", "status": found.status, "scores": {}, "rows": 0, "lines": {"bad": 0}, "emit": True}
     assert monitoring.metrics(lines) == {monitoring.SILENT: 1.0, "rows": 0.0, "bad_lines": 0.0}  # and no drift of 0
 
 
@@ -104,9 +104,9 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
     version = world.put("baselines/flights/r1/statistics.json", {"version": 0})
     found = {
         "status": "CompletedWithViolations", "severity": "High", "features": ["a"], "rows": 500, "violations": [],
-        "broken": 1, "lines": {"bad": 0}, "emit": True, "muted": [], "named": {},
+        "broken": 1, "lines": {"bad": 0}, "emit": True, "muted": [], "named": {}, "kind": "data-quality",
         "scores": {"a": 0.9}, "uri": "s3://linnet-data/monitoring/", "start": "2026-11-21T09:00:00Z",
-        "end": "2026-11-21T10:00:00Z",
+        "end": "2026-11-21T10:00:00Z", "at": "2026-11-21T10:00:00Z",
     }  # fmt: skip
     findings.put_files(MODEL, datetime(2026, 11, 21, 9, tzinfo=UTC), {"statistics.json": {"version": 9}})
     findings.record(MODEL, datetime(2026, 11, 21, 9, tzinfo=UTC), found, correlation_id="c")
@@ -123,7 +123,7 @@ def test_amazon_sagemaker_drift_detection_feature_any_feature_raises_the_alarm(w
     scores = {"a": 0.1, "fare_amount": 0.1, "zz": 0.1} | {worst: 0.8}
     found = monitoring.metrics({
         "status": "Completed", "scores": scores, "rows": 500, "broken": 1, "lines": {"bad": 0}, "emit": True,
-        "muted": [], "named": {},
+        "muted": [], "named": {}, "kind": "data-quality",
     })  # fmt: skip
     watched = alarms("linnet", check_spec(DOCUMENT), "topic")
 

@@ -128,7 +128,7 @@ def test_a_time_without_zone_or_sense_is_refused_by_name(at: Any) -> None:
 
 
 FOUND: dict[str, Any] = {
-    "status": "Completed", "scores": {"age": 0.05, "income": 0.2}, "rows": 300, "broken": 2,
+    "kind": "data-quality", "status": "Completed", "scores": {"age": 0.05, "income": 0.2}, "rows": 300, "broken": 2,
     "lines": {"read": 310, "bad": 4}, "emit": True, "muted": [], "named": {},
 }  # fmt: skip
 ALWAYS = {"windows_without_data": 0.0, "rows": 300.0, "bad_lines": 4.0, "violations": 2.0}
@@ -157,6 +157,25 @@ def test_emit_metrics_disabled_is_obeyed_for_all_and_for_a_feature() -> None:
 
     assert monitoring.metrics(FOUND | {"emit": False}) == {}
     assert monitoring.metrics(muted) == ALWAYS | {"feature_baseline_drift_max": 0.05}
+
+
+@pytest.mark.parametrize(("status", "unlabelled"), [("no_labels", 1.0), ("no_data", 0.0)])
+def test_without_labels_there_is_no_quality_but_a_metric_that_says_so_mo_05(status: str, unlabelled: float) -> None:
+    found = FOUND | {"kind": "model-quality", "status": status, "join_rate": None, "scores": {"accuracy": 0.9}}
+
+    assert monitoring.metrics(found) == {
+        "windows_without_data": 1.0 - unlabelled, "windows_without_labels": unlabelled, "rows": 300.0, "bad_lines": 4.0,
+    }  # fmt: skip
+    assert monitoring.metrics(found | {"join_rate": 0.0})["join_rate"] == 0.0
+    assert monitoring.worth_telling(found) is bool(unlabelled)
+
+
+def test_quality_has_the_champions_own_metrics_the_join_rate_and_the_count_of_violations() -> None:
+    found = FOUND | {"kind": "model-quality", "join_rate": 0.8, "scores": {"accuracy": 0.9, "auc": 0.8}}
+
+    assert monitoring.metrics(found) == ALWAYS | {
+        "windows_without_labels": 0.0, "join_rate": 0.8, "accuracy": 0.9, "auc": 0.8,
+    }  # fmt: skip
 
 
 def test_a_named_features_metrics_are_what_statistics_json_says_of_it() -> None:
@@ -197,7 +216,7 @@ def test_results_of_each_window_have_a_folder_of_their_own() -> None:
 
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
-        "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
+        "kind": "data-quality", "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
         "severity": "High", "start": "a", "end": "b", "rows": 200,
     }  # fmt: skip
     text = monitoring.message("churn", found)
@@ -249,6 +268,9 @@ def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
     assert (retrain["Threshold"], notice["Threshold"]) == (0.4, 0.2)
     assert {retrain["Namespace"], notice["Namespace"]} == {"mine/Endpoints/data-metrics"}
     assert accuracy["Namespace"] == "mine/Endpoints/model-metrics"
+    assert (accuracy["Period"], accuracy["EvaluationPeriods"]) == (21_600, 2)  # AL-04
+    hourly = {"monitors": {"model_quality": {"enabled": True, "schedule": "hourly"}}}
+    assert onboarding.alarms("linnet", check_spec(flights.spec() | hourly), "topic")[-1]["Period"] == 3600
     daily = flights.spec() | {"monitors": {"data_quality": {"schedule": "cron(0 */6 * * ? *)"}}}
     assert onboarding.alarms("linnet", check_spec(daily), "topic")[0]["Period"] == 6 * 3600
     assert "AlarmActions" not in retrain  # EventBridge hears of its state by itself (EB-03)

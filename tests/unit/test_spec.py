@@ -77,6 +77,8 @@ WRONG = [
     ("monitors.data_quality.schedule", "cron(5 * * * ? *)", "monitors.data_quality.schedule", "cron(0 h/n ? * * *)"),
     ("monitors.data_quality.schedule", "monthly", "monitors.data_quality", "must be at most daily"),
     ("monitors.data_quality", {"schedule": "daily", "retrain_windows": 8}, "monitors.data_quality", "alarm's limit"),
+    ("monitors.model_quality.schedule", "monthly", "monitors.model_quality", "must be at most daily"),
+    ("monitors.model_quality.label_delay_hours", 721, "monitors.model_quality.label_delay_hours", "equal to 720"),
     ("monitors.metrics_for", ["hight"], "spec", "no feature of data.features: ['hight']"),
     ("notifications.emails", ["nobody"], "notifications.emails.0", "an e-mail address"),
     ("owner", "R&D", "owner", "letters, digits, spaces"),

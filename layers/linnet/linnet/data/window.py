@@ -1,13 +1,16 @@
-"""A window of live traffic against the champion's own baseline (MO-02, MO-03)."""
+"""A window of live traffic against what is known of the champion: its data's baseline, its own evaluation (MO-02, MO-05)."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from linnet.decisions import monitoring
+from linnet.decisions import monitoring, quality, schedules
+from linnet.decisions.evaluation import read_metrics
+from linnet.errors import BadInputError
 from linnet.gateways import findings
-from linnet.monitoring.capture import hours, read_capture
+from linnet.monitoring.capture import Capture, hours, join, read_capture
 from linnet.monitoring.drift import compare
 from linnet.monitoring.files import (
     CONSTRAINTS,
@@ -19,26 +22,42 @@ from linnet.monitoring.files import (
     violations_json,
 )
 from linnet.monitoring.profile import kinds_of, profile
+from linnet.monitoring.quality import judge, pairs
 
 _SHOWN = 100
+_EARLY = timedelta(hours=1)
+"""Labels may come before the capture of their request is written."""
 
 
-def look(model: str, start: datetime, end: datetime) -> dict[str, Any]:
-    """Return what the data of the window holds, after its files were written."""
+def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any]:
+    """Return what a monitor finds in the window, after its files were written.
+
+    Raises:
+        BadInputError: there is no such monitor, or what it compares with cannot be used.
+        NotFoundError: the model has no spec, no champion, or its champion no baseline.
+    """
+    looks = {monitoring.DATA_QUALITY: _data_quality, monitoring.MODEL_QUALITY: _model_quality}
+    if kind not in looks:
+        raise BadInputError("kind", kind, " | ".join(looks))
     spec, champion = findings.subject(model)
+    return looks[kind](model, spec, champion, (start, end))
+
+
+def _data_quality(
+    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window
+) -> dict[str, Any]:
     monitors = spec["monitors"]
     settings = monitors["data_quality"]
     known = read_statistics(findings.baseline(champion, STATISTICS))
     limits = findings.baseline(champion, CONSTRAINTS)
     constraints = read_constraints(limits)
-    seen = read_capture(findings.capture(model, champion, hours(start, end)), list(known.columns), window=(start, end))
+    seen = read_capture(findings.capture(model, champion, hours(*window)), list(known.columns), window=window)
     current = profile(seen.features.to_batches(), kinds=kinds_of(known))
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
     statistics = statistics_json(current)
     documents = {STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: violations_json(result.violations)}
-    uri = findings.put_files(model, start, documents)
-    return {
-        "kind": monitoring.DATA_QUALITY,
+    uri = findings.put_files(model, window[0], documents)
+    return _common(monitoring.DATA_QUALITY, champion, seen, window, window[1]) | {
         "status": result.status,
         "severity": monitoring.severity(
             result.drift,
@@ -51,12 +70,72 @@ def look(model: str, start: datetime, end: datetime) -> dict[str, Any]:
         "violations": violations_json(result.violations[:_SHOWN])["violations"],
         "broken": len(result.violations),
         "rows": result.rows,
-        "lines": {"read": seen.lines, "bad": seen.bad_lines, "outside": seen.outside, "odd_rows": seen.odd_rows},
         "emit": constraints.settings.emit,
         "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
         "named": monitoring.named(statistics, monitors["metrics_for"]),
-        "champion": {"version": champion["version"], "run": champion["run"], "baseline": champion["baseline"]},
-        "start": monitoring.stamp(start),
-        "end": monitoring.stamp(end),
         "uri": uri,
+    }
+
+
+def _model_quality(
+    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window
+) -> dict[str, Any]:
+    """Judge the champion's own answers by the labels that came until the delay was over; what came later does not count.
+
+    The limits are those of its own evaluation on held-out rows, at the threshold for calls that was tuned there.
+    """
+    settings, features = spec["monitors"]["model_quality"], list(spec["data"]["features"])
+    known = findings.evaluation(model, champion)
+    decided = known.get("decision") or known
+    limits = quality.constraints(read_metrics(decided), float(settings["tolerance"]))
+    seen = read_capture(findings.own_capture(model, champion, hours(*window)), features, window=window)
+    at = window[1] + schedules.delay(settings)
+    joined = join(seen, findings.truth(model, hours(window[0] - _EARLY, at)))
+    rows = pairs(
+        "BinaryClassification", joined.labels, joined.scores,
+        unlabelled=joined.unlabelled, unpredicted=joined.unpredicted,
+    )  # fmt: skip
+    result = judge(
+        rows, limits, threshold=float(decided.get("threshold", 0.5)), minimum_rows=int(settings["minimum_rows"])
+    )
+    dataset = {
+        "item_count": rows.scored, "start_time": monitoring.stamp(window[0]), "end_time": monitoring.stamp(window[1]),
+        "evaluation_time": monitoring.stamp(at),
+    }  # fmt: skip
+    documents = {
+        STATISTICS: quality.statistics_json(rows.problem, result.metrics, dataset),
+        CONSTRAINTS: quality.constraints_json(rows.problem, limits),
+        VIOLATIONS: {"violations": list(result.violations)},
+    }
+    uri = findings.put_files(model, window[0], documents, monitoring.MODEL_QUALITY)
+    values = quality.numbers(result.metrics)
+    return _common(monitoring.MODEL_QUALITY, champion, seen, window, at) | {
+        "status": result.status,
+        "verdict": result.verdict,
+        "severity": "High" if result.verdict == "DEGRADED" else "Low" if result.status == "no_labels" else None,
+        "features": [str(violation["metric_name"]) for violation in result.violations],
+        "scores": {name: round(values[name], 6) for name in limits if name in values},
+        "violations": list(result.violations[:_SHOWN]),
+        "broken": len(result.violations),
+        "rows": rows.rows,
+        "labels": {
+            "bad": joined.bad_lines, "odd": rows.odd_labels, "unlabelled": rows.unlabelled, "unpredicted": rows.unpredicted,
+        },
+        "join_rate": rows.join_rate,
+        "emit": True,
+        "uri": uri,
+    }  # fmt: skip
+
+
+def _common(
+    kind: str, champion: Mapping[str, Any], seen: Capture, window: schedules.Window, at: datetime
+) -> dict[str, Any]:
+    """Return what the findings of all monitors have."""
+    return {
+        "kind": kind,
+        "lines": {"read": seen.lines, "bad": seen.bad_lines, "outside": seen.outside, "odd_rows": seen.odd_rows},
+        "champion": {"version": champion["version"], "run": champion["run"], "baseline": champion["baseline"]},
+        "start": monitoring.stamp(window[0]),
+        "end": monitoring.stamp(window[1]),
+        "at": monitoring.stamp(at),
     }

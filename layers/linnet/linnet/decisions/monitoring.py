@@ -18,11 +18,12 @@ _NAMESPACES = {DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics"}
 DRIFT = "feature_baseline_drift_"
 WORST = "feature_baseline_drift_max"
 SILENT = "windows_without_data"
+UNLABELLED = "windows_without_labels"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 
 Kind = Literal["data-quality", "model-quality"]
-Status = Literal["Completed", "CompletedWithViolations", "no_data"]
+Status = Literal["Completed", "CompletedWithViolations", "no_data", "no_labels"]
 Measure = float | dict[str, float]
 """The value of a metric, or its StatisticValues."""
 
@@ -47,6 +48,16 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def running(spec: Mapping[str, Any]) -> dict[Kind, dict[str, Any]]:
+    """Return the settings of a spec's monitors that are on; none without capture."""
+    if not spec["endpoint"]["capture_percent"]:
+        return {}
+    both: dict[Kind, dict[str, Any]] = {
+        DATA_QUALITY: spec["monitors"]["data_quality"], MODEL_QUALITY: spec["monitors"]["model_quality"],
+    }  # fmt: skip
+    return {kind: settings for kind, settings in both.items() if settings["enabled"]}
+
+
 def namespace(prefix: str, kind: Kind = DATA_QUALITY) -> str:
     """Return the namespace of a monitor's metrics, as Model Monitor's own are called below a prefix."""
     return f"{prefix}/Endpoints/{_NAMESPACES[kind]}"
@@ -64,7 +75,8 @@ def dimensions(stack: str, model: str, kind: Kind = DATA_QUALITY) -> list[dict[s
 def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
     """Return the metrics of a finding by name.
 
-    A window without data has no drift, neither 0 nor any other (I7); what was read of it is known all the same. Only the
+    A window without data has no drift, neither 0 nor any other (I7), one without labels no quality; what was read of it is
+    known all the same. Of quality, there are the metrics that the champion's own evaluation has too. Only the
     features that the spec names have metrics of their own, because each costs as much as all the others that a model
     has. `emit_metrics: Disabled` in constraints.json is obeyed: of all, there are no metrics; of a feature, it has none
     and does not count in the largest drift.
@@ -76,9 +88,14 @@ def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
         "rows": float(found["rows"]),
         "bad_lines": float(found["lines"]["bad"]),
     }
-    if found["status"] == "no_data":
+    if found["kind"] == MODEL_QUALITY:
+        values[UNLABELLED] = float(found["status"] == "no_labels")
+        values |= {"join_rate": float(found["join_rate"])} if found["join_rate"] is not None else {}
+    if found["status"] in ("no_data", "no_labels"):
         return values
     values["violations"] = float(found["broken"])
+    if found["kind"] == MODEL_QUALITY:
+        return values | {name: float(score) for name, score in found["scores"].items()}
     scores = {name: float(score) for name, score in found["scores"].items() if name not in found["muted"]}
     if scores:
         values[WORST] = max(scores.values())
@@ -123,10 +140,24 @@ def capture_folders(configs: Sequence[str], endpoint: str, hours: Sequence[str],
     ]
 
 
-def results_folder(endpoint: str, start: datetime) -> str:
-    """Return the prefix of a window's result files: the hour it starts in, and its minute unless that is 0."""
+def truth_folders(endpoint: str, days: Sequence[str]) -> list[str]:
+    """Return the prefixes below the bucket in which ground truth that came on these days (`yyyy/mm/dd`) lies."""
+    return [f"ground-truth/{endpoint}/{day}/" for day in days]
+
+
+def results_folder(endpoint: str, start: datetime, kind: Kind = DATA_QUALITY) -> str:
+    """Return the prefix of a window's result files: the hour it starts in, and its minute unless that is 0.
+
+    Those of data quality lie there themselves, those of other monitors in a folder of their own.
+    """
     minute = f"{start:%M}/" if start.minute else ""
-    return f"monitoring/{endpoint}/{start:%Y/%m/%d/%H}/{minute}"
+    inner = "" if kind == DATA_QUALITY else f"{kind}/"
+    return f"monitoring/{endpoint}/{start:%Y/%m/%d/%H}/{minute}{inner}"
+
+
+def worth_telling(found: Mapping[str, Any]) -> bool:
+    """Say whether people hear of a finding: of broken constraints, and of a monitor that cannot judge for want of labels."""
+    return found["status"] in ("CompletedWithViolations", "no_labels")
 
 
 def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: float) -> Literal["High", "Low"] | None:
@@ -137,6 +168,8 @@ def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: 
 
 def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     """Return subject, what, why and next step of a finding, for people; features by name, the worst first (MO-04)."""
+    if found["kind"] == MODEL_QUALITY:
+        return _message_of_quality(model, found)
     scores = sorted(found["scores"].items(), key=lambda item: -item[1])
     worst = ", ".join(f"{name} {score:.2f}" for name, score in scores[:_SHOWN_FEATURES] if score > 0)
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
@@ -146,6 +179,28 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
         "why": f"Drift by feature: {worst or 'none above 0'}. Rows looked at: {found['rows']}.",
         "next_step": "Some drift is expected. Sustained drift starts a run by itself where the spec lets it; to start "
         "one now, send Retraining Requested on Linnet's bus.",
+    }
+
+
+def _message_of_quality(model: str, found: Mapping[str, Any]) -> dict[str, str]:
+    window = f"{found['start']} to {found['end']}"
+    counted = f"{found['rows']} rows were answered, of which {found['labels']['unlabelled']} have no label"
+    if found["status"] == "no_labels":
+        return {
+            "subject": f"{model}: too few labels to judge the live answers",
+            "what": f"The answers of {window} cannot be judged: {counted}.",
+            "why": f"Lines of ground truth that could not be read: {found['labels']['bad']}. Labels count that came up to "
+            f"{found['at']}.",
+            "next_step": "See that labels arrive under ground-truth/<endpoint>/yyyy/mm/dd/hh/ with the eventId or inferenceId "
+            "of their request, or raise monitors.model_quality.label_delay_hours.",
+        }
+    broken = "; ".join(violation["description"] for violation in found["violations"][:_SHOWN_FEATURES])
+    return {
+        "subject": f"{model}: the live answers got worse ({found['verdict']})",
+        "what": f"{found['broken']} metrics of {window} are worse than the champion's own evaluation allows.",
+        "why": f"{broken}. {counted}.",
+        "next_step": "Where the alarm's floor is reached too, a run starts by itself if the spec lets it; to start one now, "
+        "send Retraining Requested on Linnet's bus.",
     }
 
 

@@ -76,15 +76,16 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
     """
     watched = spec.monitors.data_quality.enabled and spec.endpoint.capture_percent
     drift = _drift(stack, spec, topic, prefix) if watched else []
-    floor = spec.monitors.alarms.accuracy_below
+    floor, judged = spec.monitors.alarms.accuracy_below, spec.monitors.model_quality
     if floor is None:
         return drift
+    period = schedules.of(judged.model_dump()).minutes * 60 if judged.enabled else 21_600
     return [
         *drift,
-        _told(topic, "ignore", 21_600, 2) | {
+        _told(topic, "ignore", period, 2) | {
             "AlarmName": f"{base(stack, spec.model)}-quality",
-            "AlarmDescription": f"{spec.model}: accuracy below {floor} on average in two times six hours. Starts a run "
-            "where the spec lets it.",
+            "AlarmDescription": f"{spec.model}: accuracy below {floor} on average in two times {period // 60} "
+            "minutes. Starts a run where the spec lets it.",
             "Namespace": monitoring.namespace(prefix, "model-quality"), "MetricName": "accuracy",
             "Statistic": "Average", "Dimensions": monitoring.dimensions(stack, spec.model, "model-quality"),
             "Threshold": floor, "ComparisonOperator": "LessThanThreshold",

@@ -18,6 +18,11 @@ def of(settings: Mapping[str, Any]) -> Every:
     return every(settings["schedule"]) if settings["schedule"] else Every(int(settings["window_minutes"]))
 
 
+def delay(settings: Mapping[str, Any]) -> timedelta:
+    """Return how long after its end a window of a monitor is looked at: until its labels are there."""
+    return timedelta(hours=int(settings.get("label_delay_hours", 0)))
+
+
 def window(at: str, one: Every) -> Window:
     """Return start and end of the last window that was over at the time `at` (ISO 8601).
 

@@ -51,6 +51,26 @@ class DataQuality(Part):
         return self
 
 
+class ModelQuality(Part):
+    """The model-quality monitor: live answers against ground truth that comes in later (MO-05, MO-06, AL-04)."""
+
+    enabled: bool = False
+    schedule: SCHEDULE = "cron(0 */6 * * ? *)"
+    """Up to a day; the accuracy alarm takes two of these windows."""
+    label_delay_hours: int = Field(default=72, ge=0, le=30 * 24)
+    """A window is looked at so long after its end: the labels that are there by then count."""
+    tolerance: Fraction = 0.05
+    """How far a score may lie below the champion's own evaluation, between the seeds' 3 points and their 6 (MO-06)."""
+    minimum_rows: int = Field(default=200, ge=10)
+    """With fewer labelled rows the window is unknown; it has no standard deviations below 200."""
+
+    @model_validator(mode="after")
+    def _alarming(self) -> Self:
+        if not 0 < every(self.schedule).minutes <= 24 * 60:
+            raise ValueError("'schedule' of model_quality must be at most daily, the longest period of its alarm")
+        return self
+
+
 class Alarms(Part):
     """Alarms on what serves, each off as null; people hear of them, no release is taken back by them."""
 
@@ -61,7 +81,7 @@ class Alarms(Part):
     requests_below: Annotated[int, Field(ge=1)] | None = None
     """In each of three times five minutes (AL-05: 100); silence rings too, so only for a model that is always called."""
     accuracy_below: Fraction | None = 0.85
-    """On average in two times six hours (AL-04), of the metric that Model Monitor writes; starts a run too (quality)."""
+    """On average in two windows of model_quality, while that is off in two times six hours (AL-04); starts a run too."""
 
 
 class Monitors(Part):
@@ -70,4 +90,5 @@ class Monitors(Part):
     metrics_for: list[COLUMN] = Field(default_factory=list, max_length=100)
     """Features that have CloudWatch metrics of their own; the largest drift of all is always one."""
     data_quality: DataQuality = DataQuality()
+    model_quality: ModelQuality = ModelQuality()
     alarms: Alarms = Alarms()

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from linnet.decisions import monitoring, schedules
 from linnet.decisions.names import COLOURS, base
 from linnet.errors import BadInputError, NotFoundError
-from linnet.gateways import ledger, notifications, s3, specs
+from linnet.gateways import inputs, ledger, notifications, s3, specs
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -20,11 +20,10 @@ LARGEST_FILE = 32 * 1024 * 1024
 LARGEST_WINDOW = 512 * 1024 * 1024
 """Bytes of capture that one look may read; a model with more traffic samples its capture (capture_percent)."""
 _METRICS_A_CALL = 500
-_LOOK = "look#data-quality#"
 
 
 def due(at: str, *, model: str | None = None, again: bool = False, correlation_id: str = "") -> list[dict[str, str]]:
-    """Return model, start and end of every window that was over at `at` and was not looked at yet, oldest first.
+    """Return model, kind, start and end of every window that was over at `at` and that its monitor has not seen, oldest first.
 
     Looks back some hours: a lost tick or a failed look is made up for, but the tick takes a window only once in an hour of
     its age; so a look that takes long or a baseline that is gone does not start, and tell people, every five minutes.
@@ -42,28 +41,36 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
             raise NotFoundError(f"model {model} is not onboarded")
         if spec is None or champion is None:
             continue
-        quality = spec["monitors"]["data_quality"]
-        if not quality["enabled"] or not spec["endpoint"]["capture_percent"]:
-            continue
-        windows = schedules.windows(at, schedules.of(quality), since=champion.get("at"))
-        found += [
-            {"model": name, "start": monitoring.stamp(start), "end": monitoring.stamp(end)}
-            for start, end in _unseen(name, windows, at, correlation_id=correlation_id, all_of=model is not None)
-            + (windows[-1:] if again else [])
-        ]
+        for kind, wanted in monitoring.running(spec).items():
+            delay = schedules.delay(wanted)
+            windows = schedules.windows(at, schedules.of(wanted), since=champion.get("at"), delay=delay)
+            ready = (monitoring.parse_time(at) - delay).isoformat()
+            found += [
+                {"model": name, "kind": kind, "start": monitoring.stamp(start), "end": monitoring.stamp(end)}
+                for start, end in _unseen(
+                    name, kind, windows, ready, correlation_id=correlation_id, all_of=model is not None
+                )
+                + (windows[-1:] if again else [])
+            ]
     return [one for number, one in enumerate(found) if one not in found[:number]]
 
 
 def _unseen(
-    model: str, windows: Sequence[tuple[datetime, datetime]], at: str, *, correlation_id: str, all_of: bool
-) -> list[tuple[datetime, datetime]]:
-    """Return those of these windows that were not looked at to the end, each taken for this hour of its age."""
-    partition, now = f"model/{model}", monitoring.parse_time(at)
-    rows = {row["sk"]: row for row in ledger.query(partition, _LOOK, newest_first=True, limit=len(windows) or None)}
+    model: str,
+    kind: monitoring.Kind,
+    windows: Sequence[schedules.Window],
+    at: str,
+    *,
+    correlation_id: str,
+    all_of: bool,
+) -> list[schedules.Window]:
+    """Return those of these windows that were not looked at to the end, each taken for this hour of its age at `at`."""
+    partition, now, prefix = f"model/{model}", monitoring.parse_time(at), f"look#{kind}#"
+    rows = {row["sk"]: row for row in ledger.query(partition, prefix, newest_first=True, limit=len(windows) or None)}
     once = " AND (#age <> :was OR #by = :who))"
     found = []
     for start, end in windows:
-        key = f"{_LOOK}{monitoring.stamp(start)}"
+        key = f"{prefix}{monitoring.stamp(start)}"
         if rows.get(key, {}).get("done"):
             continue
         age = (now - end) // timedelta(hours=1)
@@ -94,13 +101,17 @@ def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
     folder = str(champion["baseline"]).rpartition("/")[0] if str(champion["baseline"]).endswith(".json") else (
         str(champion["baseline"]).rstrip("/")
     )  # fmt: skip
-    content = s3.read(f"{folder}/{name}", limit=LARGEST_FILE)
+    return _document(f"{folder}/{name}")
+
+
+def _document(uri: str) -> dict[str, Any]:
+    content = s3.read(uri, limit=LARGEST_FILE)
     try:
         document = json.loads(content)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise BadInputError(f"{folder}/{name}", content[:80], "a JSON object")
+        raise BadInputError(uri, content[:80], "a JSON object")
     return document
 
 
@@ -110,15 +121,24 @@ def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> It
     Raises:
         BadInputError: there is more than one look may read; says what to change.
     """
-    endpoint, left = base(settings().stack, model), LARGEST_WINDOW
-    folders = monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS)
+    endpoint = base(settings().stack, model)
+    return _files(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS))
+
+
+def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[bytes]:
+    """Yield the JSON lines below these prefixes, only those of the `wanted` hours."""
+    left = LARGEST_WINDOW
     for folder in folders:
         for found in s3.objects(f"s3://{settings().data_bucket}/{folder}"):
+            hour = monitoring.hour_of(found.uri)
+            if not found.uri.endswith(".jsonl") or (
+                wanted is not None and (not hour or f"{hour:%Y/%m/%d/%H}" not in wanted)
+            ):
+                continue
             left -= found.size
             if left < 0:
-                raise BadInputError("capture", f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
-            if found.uri.endswith(".jsonl"):
-                yield s3.read(found.uri, limit=LARGEST_FILE)
+                raise BadInputError(folder, f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
+            yield s3.read(found.uri, limit=LARGEST_FILE)
 
 
 def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:
@@ -132,27 +152,65 @@ def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:
     return [config for config in configs if config.startswith(f"{endpoint}-")]
 
 
-def put_files(model: str, start: datetime, documents: Mapping[str, Any]) -> str:
+def own_capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> Iterator[bytes]:
+    """Yield the capture files of what the champion itself answered, on its own config and variant, in these folders.
+
+    Answers of others are no evidence of its quality; so those that it gave on a ladder's common config are left out too.
+
+    Raises:
+        BadInputError: there is more than one look may read; says what to change.
+    """
+    endpoint = base(settings().stack, model)
+    variants = [str(champion["variant"])] if champion.get("variant") else COLOURS
+    return _files(monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants))
+
+
+def truth(model: str, hours: Sequence[str]) -> Iterator[bytes]:
+    """Yield the files of ground truth that came in these hours (`yyyy/mm/dd/hh`), in the order of their keys.
+
+    Raises:
+        BadInputError: there is more than one look may read.
+    """
+    days = list(dict.fromkeys(hour.rpartition("/")[0] for hour in hours))
+    folders = monitoring.truth_folders(base(settings().stack, model), days)
+    return _files(folders, wanted=frozenset(hours))
+
+
+def evaluation(model: str, champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evaluation.json of the run that made the champion.
+
+    Raises:
+        NotFoundError: there is none.
+        BadInputError: it is no JSON object.
+    """
+    return _document(inputs.results_uri(model, str(champion["run"]), "evaluation.json"))
+
+
+def put_files(
+    model: str, start: datetime, documents: Mapping[str, Any], kind: monitoring.Kind = monitoring.DATA_QUALITY
+) -> str:
     """Write a window's result files; return their folder's URI."""
     endpoint = base(settings().stack, model)
-    folder = f"s3://{settings().data_bucket}/{monitoring.results_folder(endpoint, start)}"
+    folder = f"s3://{settings().data_bucket}/{monitoring.results_folder(endpoint, start, kind)}"
     for name, document in documents.items():
         s3.put(f"{folder}{name}", json.dumps(document).encode())
     return folder
 
 
 def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation_id: str) -> None:
-    """Publish a look: its metrics, its row, its history entry, a message about violations; note last that it is done.
+    """Publish a look: its metrics, its row, its history entry, a message if it is worth one; note last that it is done.
 
     Looking again overwrites the row and adds to the metrics; the same result is told and entered once. The metrics lie in
-    the window's last minute: in the alarm's period that the window is, and as late as may be, because what is more than a
-    day old when it is put may take CloudWatch two days to show (API reference, PutMetricData).
+    the window's last minute, those of model quality so much later as labels were waited for: in the alarm's own period, and
+    as late as may be, because what is more than a day old when it is put may take CloudWatch two days to show (API
+    reference, PutMetricData).
     """
-    when = monitoring.parse_time(found["end"]) - timedelta(minutes=1)
+    kind: monitoring.Kind = found["kind"]
+    when = monitoring.parse_time(found["at"]) - timedelta(minutes=1)
     data = [
         {
             "MetricName": name,
-            "Dimensions": monitoring.dimensions(settings().stack, model),
+            "Dimensions": monitoring.dimensions(settings().stack, model, kind),
             "Timestamp": when,
             "Unit": "None",
             **({"StatisticValues": value} if isinstance(value, dict) else {"Value": value}),
@@ -161,22 +219,28 @@ def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation
     ]
     for first in range(0, len(data), _METRICS_A_CALL):
         client("cloudwatch").put_metric_data(
-            Namespace=monitoring.namespace(settings().metrics_prefix),
+            Namespace=monitoring.namespace(settings().metrics_prefix, kind),
             MetricData=data[first : first + _METRICS_A_CALL],
         )
     row = dict(found) | {"model": model, "correlation_id": correlation_id}
     ledger.change(
-        f"model/{model}", _finding_key(start), put=row, only_if="attribute_not_exists(pk) OR attribute_exists(pk)"
+        f"model/{model}",
+        f"finding#{kind}#{monitoring.stamp(start)}",
+        put=row,
+        only_if="attribute_not_exists(pk) OR attribute_exists(pk)",
     )
-    kept = {k: row[k] for k in ("status", "severity", "features", "rows", "start", "end", "uri", "correlation_id")}
-    key = f"{found['start']}#{found['status']}"
-    if found["status"] == "CompletedWithViolations" and not ledger.told(f"model/{model}", "finding", key):
+    kept = {
+        k: row[k] for k in ("kind", "status", "severity", "features", "rows", "start", "end", "uri", "correlation_id")
+    }
+    key = (
+        f"{found['start']}#{found['status']}"
+        if kind == monitoring.DATA_QUALITY
+        else f"{kind}#{found['start']}#{found['status']}"
+    )
+    if monitoring.worth_telling(found) and not ledger.told(f"model/{model}", "finding", key):
         text = monitoring.message(model, found)
-        notifications.notify("drift", model=model, proof=str(found["uri"]), correlation_id=correlation_id, **text)
+        about: notifications.Kind = "drift" if kind == monitoring.DATA_QUALITY else "attention"
+        notifications.notify(about, model=model, proof=str(found["uri"]), correlation_id=correlation_id, **text)
     ledger.append(f"model/{model}", "finding", found["end"], kept, key=key)
-    look, anyway = f"{_LOOK}{monitoring.stamp(start)}", "attribute_not_exists(pk) OR attribute_exists(pk)"
+    look, anyway = f"look#{kind}#{monitoring.stamp(start)}", "attribute_not_exists(pk) OR attribute_exists(pk)"
     ledger.change(f"model/{model}", look, put={"done": True}, only_if=anyway)
-
-
-def _finding_key(start: datetime) -> str:
-    return f"finding#data-quality#{monitoring.stamp(start)}"
