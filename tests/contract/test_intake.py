@@ -655,6 +655,18 @@ def test_i9_an_ended_execution_frees_only_what_it_holds(batched: World, name: st
     assert ("owner" not in (ledger.read(f"model/{MODEL}", "slot") or {})) == freed
 
 
+def test_f52_the_event_of_an_execution_that_was_redriven_since_frees_nothing(batched: World) -> None:
+    (started,) = batched.started("retrain")
+    take(started["name"])
+    event = sample("on_workflow_ended")
+    event["detail"]["executionArn"] = event["detail"]["executionArn"].rpartition(":")[0] + f":{started['name']}"
+    event["detail"]["name"] = started["name"]
+    answer = handler("on_workflow_ended")(event, CONTEXT)
+
+    assert "runs again" in answer["ignored"]
+    assert (ledger.read(f"model/{MODEL}", "slot") or {})["owner"] == started["name"]
+
+
 def test_i9_a_late_event_of_another_execution_frees_nobody(batched: World) -> None:
     take("somebody-else")
     handler("on_workflow_ended")(sample("on_workflow_ended"), CONTEXT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
@@ -342,6 +343,8 @@ def ended(execution: str, status: str, error: str = "") -> Any:
     event = sample("on_workflow_ended")
     event["detail"] |= {"name": execution, "status": status, "error": error or None}
     event["detail"]["executionArn"] = event["detail"]["executionArn"].rpartition(":")[0] + f":{execution}"
+    with contextlib.suppress(ClientError):  # where one of this name was started
+        client("stepfunctions").stop_execution(executionArn=event["detail"]["executionArn"])
     return handler("on_workflow_ended")(event, CONTEXT)
 
 

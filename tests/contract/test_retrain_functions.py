@@ -73,7 +73,7 @@ def lab(intake: World, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """Return the local SageMaker's core behind the gateways' client."""
     made = Lab()
     real, core = clients.client, _Core(made)
-    for module in ("candidates", "jobs", "removal", "runs", "sagemaker", "trials"):
+    for module in ("candidates", "jobs", "machines", "removal", "sagemaker", "trials"):
         monkeypatch.setattr(
             f"linnet.gateways.{module}.client", lambda name: core if name == "sagemaker" else real(name)
         )

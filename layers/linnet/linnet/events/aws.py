@@ -173,7 +173,9 @@ class PackageEvent(Envelope):
 class ExecutionDetail(_Detail):
     """Detail of Step Functions Execution Status Change; `input` is a JSON string or null when too large."""
 
-    execution_arn: str = Field(alias="executionArn", min_length=1)
+    execution_arn: str = Field(
+        alias="executionArn", pattern=r"^arn:[a-z-]+:states:[a-z0-9-]+:\d{12}:execution:[^:]+:[^:]+$"
+    )
     state_machine_arn: str = Field(alias="stateMachineArn", min_length=1)
     name: str
     status: Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]

@@ -6,19 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from linnet.decisions import names, rollout
 from linnet.events.aws import ExecutionEvent
 from linnet.gateways import conclusions, leases, ledger, machines, releases, runs, sagemaker
-from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 
 def ended(event: ExecutionEvent) -> dict[str, Any]:
     """End the run and free the lease of an execution that ended badly; one that left nothing changes nothing.
 
-    The event is a claim: only what this very execution owns is freed, so a late or forged one frees nobody else's.
+    The event is a claim: only what this very execution owns is freed, so a late or forged one frees nobody else's, and not
+    while it runs: it may have been redriven since (F52).
     """
     detail = event.detail
     try:
@@ -27,6 +25,8 @@ def ended(event: ExecutionEvent) -> dict[str, Any]:
         model = ""
     if not model or detail.status not in ("ABORTED", "TIMED_OUT", "FAILED"):
         return {"ignored": f"{detail.status} of an execution without a model"}
+    if machines.status(detail.execution_arn) == "RUNNING":
+        return {"ignored": f"{detail.name} runs again"}
     why = f"execution {detail.name} {detail.status}: {detail.error or ''} {detail.cause or ''}".strip()
     done: dict[str, Any] = {"model": model}
     if run := runs.died(model, detail.name, event.at, detail.status, why):
@@ -62,9 +62,9 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
     if undone:
         why = f"{execution_name} ended before its release did"
         lease = {"owner": execution_arn, "fence": fence, "undoes": undone["fence"]}
-        name = f"{model}-back-f{fence}"
+        name, rollbacks = f"{model}-back-f{fence}", settings().rollback_machine.replace(":stateMachine:", ":execution:")
         for number in range(2, 10):  # the one that the release had started may have died before it took the lease over
-            if not _died(name):
+            if machines.status(f"{rollbacks}:{name}") in (None, "RUNNING"):
                 break
             name = f"{model}-back-f{fence}-{number}"
         given = {"model": model, "reason": why, "correlation_id": undone["correlation_id"], "lease": lease}
@@ -75,17 +75,6 @@ def abandon(execution_arn: str, execution_name: str, given: Mapping[str, Any], a
         correlation_id=str((row or given).get("correlation_id", execution_name)),
     )  # fmt: skip
     return "held"
-
-
-def _died(name: str) -> bool:
-    """Say whether a rollback of this name was started and runs no more."""
-    arn = settings().rollback_machine.replace(":stateMachine:", ":execution:") + f":{name}"
-    try:
-        return bool(client("stepfunctions").describe_execution(executionArn=arn)["status"] != "RUNNING")
-    except ClientError as error:
-        if error_code(error) == "ExecutionDoesNotExist":
-            return False
-        raise
 
 
 def _moved(endpoint: str, config: str | None) -> bool:

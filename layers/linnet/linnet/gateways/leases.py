@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from linnet.errors import BusyError, ConflictError
 from linnet.gateways import ledger
-from linnet.gateways.clients import client, error_code
 
 
 def take(endpoint: str, *, owner: str, at: str, handed: Mapping[str, Any] | None = None) -> int:
@@ -53,16 +50,6 @@ def take(endpoint: str, *, owner: str, at: str, handed: Mapping[str, Any] | None
             raise BusyError(f"somebody else took the lease of {endpoint} over")
     ledger.put_once(_pk(endpoint), f"owner#{owner}", {"fence": held["fence"]})
     return int(held["fence"])
-
-
-def runs(owner: str) -> bool:
-    """Say whether the execution that owns a lease still runs."""
-    try:
-        return bool(client("stepfunctions").describe_execution(executionArn=owner)["status"] == "RUNNING")
-    except ClientError as error:
-        if error_code(error) == "ExecutionDoesNotExist":
-            return False
-        raise
 
 
 def require(endpoint: str, *, owner: str, fence: int) -> None:

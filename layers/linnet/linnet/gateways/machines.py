@@ -27,3 +27,13 @@ def start(machine: str, name: str, given: Mapping[str, Any]) -> str:
             raise
         return f"already started: {name}"
     return f"started: {name}"
+
+
+def status(execution: str) -> str | None:
+    """Return what an execution is now, RUNNING or how it ended; None when there is none of this ARN."""
+    try:
+        return str(client("stepfunctions").describe_execution(executionArn=execution)["status"])
+    except ClientError as error:
+        if error_code(error) == "ExecutionDoesNotExist":
+            return None
+        raise

@@ -370,7 +370,7 @@ def reconcile(model: str, at: str) -> dict[str, str]:
     done = {}
     endpoint = names.base(settings().stack, model)
     holder = leases.holder(endpoint)
-    if holder and not leases.runs(holder):
+    if holder and machines.status(holder) != "RUNNING":
         done["lease"] = endings.abandon(holder, holder.rpartition(":")[2], {"model": model}, at)
     if over := conclusions.end_overtaken(model, at):
         done["overtaken"] = f"held: {over}"

@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from linnet.decisions import failures, governor, names, processing, signals
 from linnet.events.signals import Signal
 from linnet.gateways import approvals, batches, jobs, labelled, ledger, machines, notifications, s3, specs
-from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 
@@ -326,12 +323,7 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
     asked = [ledger.read(f"model/{model}", f"run#{q['run']}") for q in approvals.waiting(model) if q.get("run")]
     for execution in {str(e) for e in (slot.get("owner"), *(r.get("execution") for r in asked if r)) if e}:
         arn = settings().retrain_machine.replace(":stateMachine:", ":execution:") + f":{execution}"
-        try:
-            status = client("stepfunctions").describe_execution(executionArn=arn)["status"]
-        except ClientError as error:
-            if error_code(error) != "ExecutionDoesNotExist":
-                raise
-            status = "gone"
+        status = machines.status(arn) or "gone"
         if status != "RUNNING":
             died(model, execution, at, status, f"its execution is {status} and left the run open.")
     return start(model, at, attempt=at[:16])
