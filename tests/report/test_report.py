@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from linnet.decisions.report import MOST_BARS, MOST_PLOTS, MOST_ROWS, html, tone
 from linnet.errors import BadInputError
@@ -22,6 +24,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: list[tuple[str, str | None]] = []
+        self.order: list[str] = []
         self.said = ""
         self._open: list[str] = []
         self.feed(page)
@@ -29,6 +32,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.order.append(tag)
         self.attributes += attrs
         self._open.append(tag)
 
@@ -169,6 +173,29 @@ def test_a_feature_named_like_a_script_stays_text() -> None:
     assert EVIL in found.said
     page.encode()  # a lone surrogate would fail here
     assert not [c for c in page if c != "\n" and not c.isprintable()]
+
+
+def named(text: str) -> Page:
+    """Return the page of a finding in which everything has this name."""
+    champion = {"version": text, "run": text, "baseline": text}
+    broken = [{"feature_name": text, "constraint_check_type": text, "description": text}]
+    page = html(
+        QUIET | {"model": text, "start": text, "uri": text, "champion": champion, "violations": broken, "lines": {}}
+        | {"scores": {text: 0.5}, "distances": {text: {text: 0.5}}, "bars": [bars(text, 0.5, {text: 1.0}, [1.0])]}
+    )  # fmt: skip
+    page.encode()
+    return Page(page)
+
+
+PLAIN = named("plain")
+
+
+@given(st.text(min_size=1, max_size=40) | st.text("<>&\"'/=!- scriptx", min_size=1, max_size=40))
+def test_no_name_whatever_changes_the_shape_of_the_page(name: str) -> None:
+    found = named(name)
+
+    assert found.order == PLAIN.order
+    assert found.attributes == PLAIN.attributes
 
 
 def test_a_long_finding_makes_a_short_page_that_says_what_it_left_out() -> None:
