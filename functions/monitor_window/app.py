@@ -55,6 +55,7 @@ def look(model: str, start: datetime, end: datetime) -> dict[str, Any]:
 def _finding(
     result: Comparison, seen: Capture, quality: Mapping[str, Any], champion: Mapping[str, Any]
 ) -> dict[str, Any]:
+    n = seen.counts
     grade = monitoring.severity(
         result.drift, notify_above=float(quality["notify_above"]), retrain_above=float(quality["retrain_above"])
     )
@@ -67,6 +68,6 @@ def _finding(
         "distances": {name: dict(values) for name, values in result.distances.items()},
         "violations": violations_json(result.violations[:100])["violations"],
         "rows": result.rows,
-        "lines": {"read": seen.lines, "bad": seen.bad_lines, "outside": seen.outside, "odd_rows": seen.odd_rows},
+        "lines": {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows},
         "champion": {"version": champion["version"], "run": champion["run"], "baseline": champion["baseline"]},
     }
