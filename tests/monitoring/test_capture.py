@@ -1,20 +1,28 @@
-"""Data capture and ground truth (DC-02, DC-03, MO-05): both roads through a file, every encoding, no line fatal."""
+"""Data capture (DC-02, DC-03): both roads through a piece, every encoding, no line fatal, none uncounted."""
 
 from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.decisions.monitoring import hour_of
 from linnet.monitoring import capture as module
-from linnet.monitoring.capture import Capture, hours, join, labelled, read_capture
+from linnet.monitoring import template
+from linnet.monitoring.capture import MOST_COLUMNS, SLICES, Capture, Counts, Rows, hours, read_batches, read_capture
+from linnet.monitoring.records import BAD as BAD_LINE
+from linnet.monitoring.records import NULLS, read_line
+from linnet.monitoring.tables import numbers
 
 SEED = (
     '{"captureData":{"endpointInput":{"observedContentType":"text/csv","mode":"INPUT","data":"35,50000,2",'
@@ -63,8 +71,12 @@ def test_dc02_the_seeds_record_and_a_real_one_are_read() -> None:
     found = read_capture([f"{SEED}\n{REAL}\n".encode()], NAMES)
     assert rows(found) == [("35", "50000", "2"), ("132", "25", "0")]
     assert found.predictions.tolist() == [0.85, 0.01076381653547287]
-    assert found.ids == ("abc-123", "mine")
-    assert (found.lines, found.bad_lines, found.odd_rows, found.outside) == (2, 0, 0, 0)
+    assert found.ids.to_pylist() == ["abc-123", "mine"]
+    assert found.at.to_pylist() == [
+        datetime(2025, 1, 15, 10, 30, tzinfo=UTC),
+        datetime(2022, 2, 14, 17, 25, 49, tzinfo=UTC),
+    ]
+    assert found.counts == Counts(columns=3, lines=2, widths=Counter({3: 2}))
 
 
 BASE64 = base64.b64encode(b"1,2,x\n").decode()
@@ -112,7 +124,7 @@ def test_every_encoding_gives_the_same_rows(record: bytes, expected: list[tuple[
     found = read_capture([record], NAMES)
     answers = [None if np.isnan(p) else p for p in found.predictions.tolist()]
     assert [(*row, answer) for row, answer in zip(rows(found), answers, strict=True)] == expected
-    assert found.bad_lines == 0
+    assert found.counts.bad == 0
     assert found.places.tolist() == list(range(len(expected)))
 
 
@@ -142,20 +154,20 @@ BAD = [
 def test_dc02_a_malformed_line_is_counted_and_stops_nothing(bad: bytes) -> None:
     found = read_capture([line("1,2,3", event="x") + bad + b"\n\n" + line("4,5,6", event="y")], NAMES)
     assert rows(found) == [("1", "2", "3"), ("4", "5", "6")]
-    assert (found.lines, found.bad_lines) == (3, 1)
+    assert (found.counts.lines, found.counts.bad) == (3, 1)
 
 
 def test_no_file_and_an_empty_file_are_no_rows() -> None:
     for files in ([], [b""], [b"\n"]):
         found = read_capture(files, NAMES)
-        assert (found.rows, found.lines, found.features.num_columns) == (0, 0, 3)
+        assert (found.rows, found.counts.lines, found.features.num_columns) == (0, 0, 3)
 
 
 def test_a_window_whose_rows_mostly_have_other_widths_shows_missing_and_extra_columns() -> None:
     short = read_capture([line("1,2") + line("3,4") + line("5,6,7")], NAMES)
-    assert (short.features.column_names, short.rows, short.odd_rows) == (["a", "b"], 2, 1)
+    assert (short.features.column_names, short.rows, short.counts.odd_rows) == (["a", "b"], 2, 1)
     wide = read_capture([line("1,2,3,4") * 2 + line("5,6,7")], NAMES)
-    assert (wide.features.column_names, wide.rows, wide.odd_rows) == (["a", "b", "c", "column_4"], 2, 1)
+    assert (wide.features.column_names, wide.rows, wide.counts.odd_rows) == (["a", "b", "c", "column_4"], 2, 1)
     even = read_capture([line("1,2,3,4") + line("5,6,7")], NAMES)
     assert even.features.column_names == ["a", "b", "c"]
 
@@ -166,40 +178,263 @@ def test_the_window_keeps_from_and_leaves_out_to(spoiled: bytes) -> None:
     file = b"".join(line("1,2,3", event=time, time=f"2025-01-15T{time}") for time in times)
     window = (datetime(2025, 1, 15, 10, tzinfo=UTC), datetime(2025, 1, 15, 11, tzinfo=UTC))
     found = read_capture([file + spoiled], NAMES, window=window)
-    assert found.ids == ("10:00:00Z", "10:59:59Z")
-    assert (found.outside, found.bad_lines) == (2, len(spoiled) // 2)
+    assert found.ids.to_pylist() == ["10:00:00Z", "10:59:59Z"]
+    assert (found.counts.outside, found.counts.bad) == (2, len(spoiled) // 2)
+
+
+Row = tuple[str, int, int, str, tuple[str | None, ...], float]
+
+
+def one_by_one(
+    content: bytes, columns: Sequence[str], window: tuple[datetime, datetime] | None = None
+) -> tuple[list[Row], Counts]:
+    """Read a file by the rule itself: every line alone."""
+    found: list[Row] = []
+    counts = Counts(len(columns))
+    for one in content.split(b"\n"):
+        if not one.strip():
+            continue
+        counts.lines += 1
+        try:
+            asked = read_line(one, columns, window)
+        except BAD_LINE:
+            counts.bad += 1
+            continue
+        if asked is None:
+            counts.outside += 1
+            continue
+        if window:
+            counts.slices.add(int((asked.at - window[0]) * SLICES / (window[1] - window[0])))
+        scores = numbers(pa.array([None if o in NULLS else o for o in asked.outputs], pa.string())).values.tolist()
+        for place, (row, score) in enumerate(zip(asked.rows, scores, strict=True)):
+            counts.widths[len(row)] += 1
+            found.append(
+                (asked.identity, place, len(asked.rows), asked.at.isoformat(), tuple(row[:MOST_COLUMNS]), score)
+            )
+    return found, counts
+
+
+def as_rows(found: Rows) -> list[Row]:
+    features = [tuple(row.values()) for row in found.features.to_pylist()] or [()] * len(found.ids)
+    times = [moment.isoformat() for moment in found.at.to_pylist()]
+    places, sizes, scores = (part.tolist() for part in (found.places, found.sizes, found.predictions))
+    return list(zip(found.ids.to_pylist(), places, sizes, times, features, scores, strict=True))
+
+
+def same(content: bytes, window: tuple[datetime, datetime] | None = None, columns: Sequence[str] = NAMES) -> Counts:
+    """Assert that a file gives what its lines give one by one, and return what was counted."""
+    expected, by_line = one_by_one(content, columns, window)
+    counts = Counts()
+    batches = list(read_batches([content], columns, {}, window=window, counts=counts))
+    assert sorted(map(repr, expected)) == sorted(repr(row) for batch in batches for row in as_rows(batch))
+    assert counts == by_line
+    return counts
 
 
 FIELD = st.one_of(
     st.none(),
     st.integers(-99, 99).map(str),
     st.floats(allow_nan=False).map(repr),
-    st.sampled_from(["x", "New York", "NA"]),
+    st.sampled_from(["x", "New York", "Zo\u00eb", "NA", " 1 ", "1e400", "\ufeff", "a\u2028b", "\u00a0", "1\\", "+1"]),
 )
+MOMENT = st.sampled_from(
+    [
+        "2025-01-15T10:30:00Z",
+        "2025-01-15T10:59:59.999Z",
+        "2025-01-15T12:30:00+02:00",
+        "2025-01-15_10:30:00Z",
+        "2025-01-15T10:30",
+        "2025-01-15T10:30:60Z",
+        "0000-01-15T10:30:00Z",
+        "20250115T103000Z0000",
+        "0001-01-01T00:00:00+01:00",
+        "2025-01-15T11:00:00Z",
+        "now",
+    ]
+)
+ID = st.sampled_from(["", "i", "\u00ff", "a\\n", 'a"b', "\ud800"])
+ANSWER = st.one_of(
+    st.none(), st.floats(0, 1).map(repr), FIELD, st.sampled_from(["0.1,0.9\n", "\u00a00.5", "0.5\t", "1\n2"])
+)
+WHOLE = (datetime(2025, 1, 15, 10, tzinfo=UTC), datetime(2025, 1, 15, 11, tzinfo=UTC))
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(FIELD, FIELD, FIELD, st.one_of(st.none(), st.floats(0, 1))), min_size=1, max_size=20))
-def test_the_fast_road_and_the_slow_one_give_the_same(records: list[tuple[Any, ...]]) -> None:
-    file = b"".join(
-        line(",".join(value or "" for value in fields), None if score is None else f"{score!r}\n", event=f"e{n}")
-        for n, (*fields, score) in enumerate(records)
+@st.composite
+def records(draw: st.DrawFn) -> bytes:
+    usual = draw(st.integers(0, 2)) > 0
+    data = ",".join(draw(FIELD) or "" for _ in range(3 if usual else draw(st.integers(1, 5))))
+    if not usual:
+        data = draw(st.sampled_from([data, f"{data}\n{data}", f'"{data}"', "", "\n"]))
+    meta = {} if draw(st.booleans()) else {"inferenceId": draw(st.one_of(st.none(), ID, st.just(7)))}
+    made = line(
+        data + draw(st.sampled_from(["", "\n"])),
+        draw(st.floats(0, 1).map(repr)) if usual else draw(ANSWER),
+        event=draw(st.uuids()).hex if usual else draw(ID),
+        out="CSV" if usual else draw(st.sampled_from(["CSV", "JSON"])),
+        time="2025-01-15T10:30:00Z" if usual else draw(MOMENT),
+        **({} if usual else meta),
     )
-    fast = module._by_column(file, None)
-    assert fast is not None
-    slow = module._by_line(file, NAMES, None)
-    (one,), (other,) = fast[0], slow[0]
-    assert one.table.to_pylist() == other.table.to_pylist()
-    np.testing.assert_array_equal(one.predictions, other.predictions)
-    assert (one.ids, one.places.tolist(), fast[1:]) == (other.ids, other.places.tolist(), slow[1:])
+    return made if usual or draw(st.booleans()) else json.dumps(json.loads(made), ensure_ascii=False).encode(
+        errors="surrogatepass"
+    ) + draw(st.sampled_from([b"\n", b"\r\n", b" \n\n"]))  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200))
-def test_no_bytes_stop_the_reader(content: bytes) -> None:
-    found = read_capture([content, SEED.encode()], NAMES)
-    assert found.rows >= 1
-    assert "abc-123" in found.ids
+@settings(max_examples=300)
+@given(st.lists(records(), max_size=12), st.sampled_from([None, WHOLE]))
+def test_by_template_and_by_line_every_file_gives_the_same_rows_and_counts(parts: list[bytes], window: Any) -> None:
+    counts = same(b"".join(parts), window)
+    assert counts.lines == len(parts)
+
+
+def typed(content: bytes, columns: Sequence[str], kinds: Any) -> list[Rows]:
+    return list(read_batches([content], columns, kinds, counts=Counts()))
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=12))
+def test_a_columns_kind_changes_how_it_is_stored_and_not_what_it_holds(fields: list[tuple[Any, ...]]) -> None:
+    content = b"".join(line(",".join(field or "" for field in row), event=f"{n:02}") for n, row in enumerate(fields))
+    plain, kept = typed(content, NAMES, {}), typed(content, NAMES, {"a": "number", "b": "category"})
+    for name, of in (("a", _values), ("b", pa.Array.to_pylist), ("c", pa.Array.to_pylist)):
+        one, other = (
+            sorted(
+                (key, repr(value))
+                for rows in found
+                for key, value in zip(rows.ids.to_pylist(), of(rows.features[name]), strict=True)
+            )
+            for found in (plain, kept)
+        )
+        assert one == other
+
+
+def _values(column: pa.Array) -> list[Any]:
+    read = numbers(column)
+    return list(zip(read.values.tolist(), read.nulls.tolist(), read.invalid.tolist(), strict=True))
+
+
+def test_usual_columns_come_as_numbers_and_dictionaries() -> None:
+    (rows,) = typed(line("1,x,2\n") + line("2.5,,x\n"), NAMES, {"a": "number", "b": "category"})
+    assert rows.features["a"].type == pa.float64()
+    assert rows.features["b"].to_pylist() == ["x", None]
+    assert pa.types.is_dictionary(rows.features["b"].type)
+    assert pa.types.is_string(rows.features["c"].type)
+
+
+class Alone:
+    """Counts the lines that are read alone."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.lines = 0
+        patch.setattr(module, "read_line", self)
+
+    def __call__(self, *given: Any) -> Any:
+        self.lines += 1
+        return read_line(*given)
+
+
+def usual(count: int, **meta: Any) -> list[bytes]:
+    return [line(f"{n},{n / 7},x\n", f"{n / count}", event=f"e{n}", **meta) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"{\n",
+        b"\xff\n",
+        line("\ud800,1,2").replace(b"\\ud800", b"\xe9"),
+        line("1,2"),
+        line("1,oops,x"),
+        line('1,"2",x'),
+        line("1,2,x", event="e\t"),
+        line("1,2,x", time="now"),
+        line("1,2,x", time="2025-01-15T10:30:60Z"),
+        line("1,2,x", encoding="BASE64"),
+        line("1,2,x").replace(b"INPUT", b"IN\x00UT"),
+    ],
+    ids=range(11),
+)
+def test_an_odd_line_sends_few_others_with_it_to_be_read_alone(odd: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = usual(1_000)
+    content = b"".join([*lines[:700], odd, *lines[700:]])
+    expected, by_line = one_by_one(content, NAMES)
+    alone = Alone(monkeypatch)
+    counts = Counts()
+    found = list(read_batches([content], NAMES, {"a": "number", "b": "number"}, counts=counts))
+    assert alone.lines <= 1
+    assert counts == by_line
+    assert sum(rows.features.num_rows for rows in found) == len(expected)
+
+
+def test_lines_of_a_few_shapes_are_all_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [usual(50), usual(50, inferenceId="mine"), [one.replace(b"OUTPUT", b"OUT") for one in usual(50)]]
+    content = b"".join(one for lines in zip(*shapes, [line("1,2,3", None)] * 50, strict=True) for one in lines)
+    expected = same(content)
+    alone = Alone(monkeypatch)
+    assert same(content) == expected
+    assert (alone.lines, expected.rows) == (0, 200)
+
+
+def test_sdk_2629_base64_and_sdk_2785_mixed_encodings_are_read_beside_usual_lines() -> None:
+    odd = line(base64.b64encode(b"7,8,z\n").decode(), "[0.25]", event="b", encoding="BASE64", out="JSON")
+    assert same(b"".join([*usual(100), odd])).rows == 101
+    found = read_capture([b"".join([*usual(100), odd])], NAMES)
+    assert found.features.to_pylist()[-1] == {"a": "7", "b": "8", "c": "z"}
+    assert found.predictions[-1] == 0.25
+
+
+def test_a_window_of_many_columns_reads_the_first_thousand_and_counts_all() -> None:
+    wide = line(",".join(map(str, range(10_000))))
+    counts = same(wide * 3 + line("1,2,3"))
+    assert (counts.width, counts.rows, counts.odd_rows) == (10_000, 3, 1)
+    assert read_capture([wide], NAMES).features.column_names[-2:] == ["column_999", "column_1000"]
+
+
+def test_rows_of_a_ninth_other_width_are_counted_and_not_read() -> None:
+    content = b"".join(line(",".join("1" * width)) for width in range(1, 12)) + line("1,2,3")
+    counts = Counts()
+    found = list(read_batches([content], NAMES, {}, counts=counts))
+    assert sorted(rows.width for rows in found) == [*range(1, 10)]
+    assert (counts.lines, counts.widths[0], counts.width, counts.rows, counts.odd_rows) == (12, 2, 3, 2, 10)
+
+
+def test_counts_of_parts_add_up_to_those_of_the_whole() -> None:
+    parts = [[*usual(30)[:n], line("1"), b"{\n", line("1,2,3", time=f"2025-01-15T10:{n}:00Z")] for n in (10, 20, 30)]
+    together = Counts(3)
+    for part in parts:
+        together.add(same(b"".join(part), WHOLE))
+    assert together == same(b"".join(one for part in parts for one in part), WHOLE)
+    assert together.coverage == 3 / SLICES
+    assert together.lines == together.rows + together.odd_rows + together.bad + together.outside
+
+
+@pytest.mark.parametrize("size", [1, 100, 400, 1_000, 5_000])
+def test_however_files_are_cut_into_pieces_they_hold_the_same(
+    size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = [*usual(9), b"{\n", line("1,2"), *usual(3, inferenceId="i")]
+    files: list[Any] = [b"".join(lines[:5]), b"", b"".join(lines[5:12])[:-1], b"".join(lines[12:])]
+    expected = sorted(map(repr, one_by_one(b"".join(lines), NAMES)[0]))
+    (tmp_path / "last").write_bytes(files.pop())
+    monkeypatch.setattr(template, "_PIECE_BYTES", size)
+    counts = Counts()
+    batches = list(read_batches([*files, tmp_path / "last"], NAMES, {}, counts=counts))
+    assert sorted(repr(row) for rows in batches for row in as_rows(rows)) == expected
+    assert (counts.lines, counts.bad) == (14, 1)
+
+
+def test_files_are_asked_for_when_their_turn_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "_PIECE_BYTES", 1_000)
+    taken: list[int] = []
+
+    def files() -> Iterator[bytes]:
+        for n in range(20):
+            taken.append(n)
+            yield b"".join(usual(5))
+
+    found = read_batches(files(), NAMES, {}, counts=Counts())
+    first = next(found).features.num_rows
+    assert len(taken) <= 2
+    assert first + sum(rows.features.num_rows for rows in found) == 100
 
 
 @pytest.mark.parametrize(
@@ -230,61 +465,3 @@ def test_dc03_a_window_touches_exactly_its_hours(start: Any, end: Any, expected:
     day = datetime(2025, 1, 15, tzinfo=UTC)
     found = hours(*(day.replace(hour=hour, minute=minute) for hour, minute in (start, end)))
     assert found == [f"2025/01/15/{hour}" for hour in expected]
-
-
-# --- ground truth --------------------------------------------------------------------------------------------------
-
-
-def truth(event: str, data: str, encoding: str = "CSV") -> bytes:
-    record = {
-        "groundTruthData": {"data": data, "encoding": encoding},
-        "eventMetadata": {"eventId": event},
-        "eventVersion": "0",
-    }
-    return json.dumps(record).encode() + b"\n"
-
-
-def test_mo_05_predictions_are_joined_by_inference_id_else_event_id_and_the_rest_is_counted() -> None:
-    file = b"".join(
-        [
-            line("1,2,3", "0.9", event="e1", inferenceId="i1"),
-            line("1,2,3", "0.2", event="e2"),
-            line("1,2,3\n4,5,6", "0.3\n0.4", event="e3"),
-            line("1,2,3", "0.5", event="e4"),
-            line("1,2,3", "oops", event="e5"),
-            line("1,2,3\n4,5,6", "0.6\n0.7", event="e6"),
-        ]
-    )
-    labels = [
-        truth("i1", "0") + truth("e1", "0"),
-        b"{broken\n" + truth("e3", "0\n1") + truth("stranger", "1"),
-        truth("e2", "0") + truth("i1", "1") + truth("e5", "1") + truth("e6", "1"),
-    ]
-    found = join(read_capture([file], NAMES), labels)
-    assert found.labels.tolist() == [1, 0, 0, 1]
-    assert found.scores.tolist() == [0.9, 0.2, 0.3, 0.4]
-    assert (found.unlabelled, found.unpredicted, found.bad_lines) == (3, 1, 1)
-    assert found.join_rate == 5 / 8
-
-
-def test_mo_05_an_empty_join_is_seen_as_one() -> None:
-    captured = read_capture([line("1,2,3")], NAMES)
-    assert join(captured, []).join_rate == 0
-    assert join(read_capture([], NAMES), []).join_rate is None
-
-
-def test_mo_05_labels_in_json_are_read() -> None:
-    captured = read_capture([line("1,2,3", event="e1")], NAMES)
-    assert join(captured, [truth("e1", "[1]", "JSON")]).labels.tolist() == [1]
-
-
-def test_captured_rows_with_their_truth_are_a_table_to_train_on() -> None:
-    captured = read_capture([line("1,2,3", event="x") + line("4,5,6", event="y") + line("7,8,9", event="z")], NAMES)
-    truth = [
-        json.dumps({"groundTruthData": {"data": value, "encoding": "CSV"}, "eventMetadata": {"eventId": name}}).encode()
-        for name, value in (("x", "0"), ("z", "1"), ("z", "0"), ("nobody", "1"))
-    ]
-    found = labelled(captured, [b"\n".join(truth)], label="y", entity="id")
-
-    assert found.to_pydict() == {"a": ["1", "7"], "b": ["2", "8"], "c": ["3", "9"], "y": ["0", "0"], "id": ["x", "z"]}
-    assert labelled(captured, [], label="y", entity="a").num_rows == 0

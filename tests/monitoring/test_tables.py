@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.errors import BadInputError
+from linnet.monitoring import objects
 from linnet.monitoring.tables import NULLS, DataError, Limits, Source, numbers, read_table, texts
 
 
@@ -78,7 +80,7 @@ def test_a_refusal_shows_no_row_of_the_data() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(content=st.binary(max_size=300), kind=st.sampled_from(["csv", "parquet"]))
+@given(content=st.binary(max_size=300), kind=st.sampled_from(["csv", "parquet", "jsonl"]))
 def test_any_bytes_are_a_table_or_a_data_error(content: bytes, kind: Any) -> None:
     with contextlib.suppress(DataError):
         for batch in read_table([Source("x", content, kind)]):
@@ -249,3 +251,111 @@ def test_f21_files_are_held_to_the_rows_that_were_promised_for_each() -> None:
     with pytest.raises(DataError, match="x, rows: 49 is not allowed; allowed: 50"):
         list(read_table(files))
     assert sum(b.num_rows for b in read_table([Source("z", b"a\n1\n2\n", rows=2)])) == 2
+
+
+# --- JSON lines ------------------------------------------------------------------------------------------------------
+
+
+def json_lines(content: bytes, **options: Any) -> list[pa.RecordBatch]:
+    return list(read_table([Source("a.jsonl", content, "jsonl")], **options))
+
+
+def test_json_lines_come_as_numbers_and_text_with_what_is_missing_as_null() -> None:
+    content = b'{"i":1,"f":2,"t":"x","b":true,"n":null}\n\n{"t":"NA","f":2.5,"i":null}\r\n{"d":"2026-01-01","b":false}'
+    (found,) = json_lines(content)
+    assert found.to_pydict() == {
+        "i": [1, None, None],
+        "f": [2.0, 2.5, None],
+        "t": ["x", None, None],
+        "b": [1, None, 0],
+        "n": [None, None, None],
+        "d": [None, None, "2026-01-01"],
+    }
+    assert found.schema.field("i").type == pa.int64()
+
+
+def test_json_lines_of_mixed_types_come_as_text_and_numbers_in_it_are_numbers() -> None:
+    (found,) = json_lines(b'{"a":1,"b":true}\n{"a":"x","b":7}\n{"a":2.5,"b":"1e3"}\n{"a":12345678901234567890}\n')
+    assert texts(found["a"]).to_pylist() == ["1", "x", "2.5", "12345678901234567890"]
+    assert numbers(found["b"]).values.tolist()[:3] == [1, 7, 1000]
+
+
+def test_columns_of_json_lines_can_be_named_and_have_no_others() -> None:
+    (found,) = json_lines(b'{"b":1}\n', columns=["a", "b"])
+    assert found.to_pydict() == {"a": [None], "b": [1]}
+    assert json_lines(b"", columns=["a"]) == []
+    with pytest.raises(DataError, match="line 1"):
+        json_lines(b'{"b":1}\n', columns=["a"])
+
+
+OBJECTS = {
+    "empty": (b"", "no line"),
+    "a list": (b'{"a":1}\n[1]\n', "line 2"),
+    "an empty object": (b"{}\n", "line 1"),
+    "no JSON": (b'{"a":1}\n{"a":\n', "line 2"),
+    "two on a line": (b'{"a":1}{"a":2}\n', "line 1"),
+    "one on two lines": (b'{"a":\n1}\n', "line 1"),
+    "nested": (b'{"a":1}\n{"a":{"b":"secret"}}\n', "line 2, column a"),
+    "a list in it": (b'{"a":["secret"]}\n', "line 1, column a"),
+    "a key twice": (b'{"a":1}\n{"a":1,"a":2}\n', "line 2"),
+    "not UTF-8": (b'{"a":"\xff"}\n', "line 1"),
+    "half a character": (b'{"a":"\\ud800"}\n', "line 1, column a"),
+    "NUL": (b'{"a":1}\n\0{"a":2}\n', "line 2"),
+    "deep": (b'{"a":' * 100_000, "line 1"),
+    "a column behind the first thousand lines": (b'{"a":1}\n' * 1_001 + b'{"b":1}\n', "line 1002"),
+    "a strange name": (b'{"a\\u0007":1}\n', "header, column 1"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_malformed_json_lines_are_refused_with_file_and_place_and_without_data(name: str) -> None:
+    content, place = OBJECTS[name]
+    with pytest.raises(DataError) as refused:
+        json_lines(content)
+    assert place in str(refused.value)
+    assert "a.jsonl" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_json_lines_are_held_to_the_limits_and_to_the_rows_that_were_promised() -> None:
+    content = b'{"a":"xxxx","b":1}\n' * 3
+    for limits in (Limits(bytes=20), Limits(rows=2), Limits(columns=1), Limits(field_length=3)):
+        with pytest.raises(DataError):
+            json_lines(content, limits=limits)
+    with pytest.raises(DataError, match="3 is not allowed; allowed: 4"):
+        list(read_table([Source("x", content, "jsonl", rows=4)]))
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.sampled_from(["x", "NA", "3"])
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1), min_size=1, max_size=8))
+def test_json_lines_hold_the_same_by_columns_and_line_by_line(rows: list[dict[str, Any]]) -> None:
+    content = "\n".join(map(json.dumps, rows)).encode()
+    found = pa.Table.from_batches(json_lines(content))
+    careful = objects._careful("x", content, found.column_names, 0)
+    for name in found.column_names:
+        one, other = numbers(found[name]), numbers(careful[name])
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.nulls, other.nulls)
+        np.testing.assert_array_equal(one.invalid, other.invalid)
+        words = [row.get(name) for row in rows]
+        kept = [word for word in texts(found[name]).to_pylist() if word == "x"]
+        assert len(kept) == words.count("x")
+
+
+def test_long_json_lines_are_read_in_pieces_with_their_places(tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl"
+    with file.open("wb") as out:
+        for n in range(60_000):
+            out.write(b'{"n":%d,"t":"%s"}\n' % (n, b"x" * 200))
+    batches = list(read_table([Source("long", file, "jsonl")]))
+    assert len(batches) > 1
+    np.testing.assert_array_equal(np.concatenate([numbers(batch["n"]).values for batch in batches]), np.arange(60_000))
+    with file.open("ab") as out:
+        out.write(b'{"n":[]}\n')
+    with pytest.raises(DataError, match="line 60001, column n"):
+        list(read_table([Source("long", file, "jsonl")]))

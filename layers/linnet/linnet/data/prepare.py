@@ -10,10 +10,11 @@ from typing import Any
 
 from linnet.gateways import inputs, s3
 from linnet.monitoring import split
-from linnet.monitoring.capture import labelled, read_capture
+from linnet.monitoring.capture import read_capture
 from linnet.monitoring.files import CONSTRAINTS, STATISTICS, statistics_json, suggest_constraints
 from linnet.monitoring.profile import profile
 from linnet.monitoring.tables import Limits, Source, read_table
+from linnet.monitoring.truth import labelled, read_truth
 
 
 def prepare(
@@ -42,8 +43,9 @@ def prepare(
         inputs.files(live["capture"], limits.bytes) as asked,
         inputs.files(live["truth"], limits.bytes) as truth,
     ):
-        capture = read_capture((path.read_bytes() for _, path in asked), list(data["features"]))
-        known = labelled(capture, (p.read_bytes() for _, p in truth), label=data["label"], entity=data["entity"])
+        capture = read_capture((path for _, path in asked), list(data["features"]))
+        labels = read_truth((o["uri"], path.read_bytes()) for o, (_, path) in zip(live["truth"], truth, strict=True))
+        known = labelled(capture, labels, label=data["label"], entity=data["entity"])
         prepared = split.prepare(
             [Source(name, path, data["format"]) for name, path in old],
             [Source(name, path, data["format"]) for name, path in new],

@@ -1,54 +1,135 @@
-"""Data capture and ground truth: what an endpoint was asked, what it answered, and what came true (DC-02, MO-05).
+"""Data capture: what an endpoint was asked and what it answered, read in pieces of bounded size (DC-02, MO-05).
 
-The usual line (CSV in, CSV out) is read by columns; a file with any other line is read line by line. Both roads give
-the same result. A line that cannot be read is counted, never fatal.
+Lines of one shape, CSV in and CSV or nothing out, are read by columns (`template`); every other line is read alone. Both
+roads give the same rows. A line that cannot be read is counted, never fatal.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import functools
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.json as pajson
 from numpy.typing import NDArray
 
-from linnet.monitoring.records import BAD, NULLS, labels_of, read_line
+from linnet.monitoring import template
+from linnet.monitoring.records import BAD, LONGEST_FIELD, NULLS, read_line
 from linnet.monitoring.tables import numbers
 
 Floats = NDArray[np.float64]
-_BLOCK_BYTES = 16 * 1024 * 1024
-_SIDE = pa.struct([("data", pa.string()), ("encoding", pa.string())])
-_META = pa.struct([("eventId", pa.string()), ("inferenceId", pa.string()), ("inferenceTime", pa.string())])
-_SCHEMA = pa.schema(
-    [("captureData", pa.struct([("endpointInput", _SIDE), ("endpointOutput", _SIDE)])), ("eventMetadata", _META)]
-)
+SLICES = 60
+"""So many equal slices of a window are looked at for requests: the share that has some is the window's coverage."""
+MOST_COLUMNS = 1_000
+"""Columns beyond are counted, not read."""
+_OTHER_WIDTHS = 8
+"""Rows of so many widths besides the expected one are read; rows of any further width are only counted."""
+_LINES_BYTES = 1024 * 1024
+"""Text that is read line by line before its rows become columns: Python's objects take many times its size."""
+_THREADS = 2
+_TIME = pa.timestamp("us", "UTC")
+_FIRST_TIME = pa.scalar(datetime(1, 1, 2, tzinfo=UTC), _TIME).value
+_USUAL_TIME, _USUAL_TIME_LENGTH = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?(Z|[+-]\d\d:\d\d)$", 20
+_INPUT, _OUTPUT = ("captureData", "endpointInput"), ("captureData", "endpointOutput")
+_WANTED: Mapping[str, tuple[str, ...]] = {
+    "data": (*_INPUT, "data"),
+    "answer": (*_OUTPUT, "data"),
+    "event": ("eventMetadata", "eventId"),
+    "inference": ("eventMetadata", "inferenceId"),
+    "time": ("eventMetadata", "inferenceTime"),
+}
+_FIXED: Mapping[tuple[str, ...], str] = {(*_INPUT, "encoding"): "CSV", (*_OUTPUT, "encoding"): "CSV"}
+Window = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
-class Capture:
-    """The rows of a window; `features` has one column of text a feature, the rest one element a row."""
+class Rows:
+    """Some rows of one width, one element each."""
 
-    features: pa.Table
-    predictions: Floats
-    """The first number that the endpoint answered for the row; NaN where it answered none."""
-    ids: tuple[str, ...]
+    features: pa.RecordBatch
+    """A column a feature: numbers as float64 where each of a piece spells one, else text; see `read_batches`."""
+    answers: pa.Array
+    """What the endpoint answered for the row, the first field of it, as text; null where it answered nothing."""
+    ids: pa.Array
     """The inference id that the caller gave, else the event id: what ground truth is joined by."""
     places: NDArray[np.int64]
     """The row's place in its request, from 0."""
-    lines: int
-    """All lines that were read."""
-    bad_lines: int
+    sizes: NDArray[np.int64]
+    """How many rows its request has."""
+    at: pa.Array
+    """When the request came, UTC."""
+    width: int
+    """How many fields the row has, those beyond `MOST_COLUMNS` included."""
+
+    @functools.cached_property
+    def predictions(self) -> Floats:
+        """The answers as numbers; NaN where there is none."""
+        missing = pc.is_in(self.answers, pa.array(NULLS))
+        return numbers(pc.if_else(missing, pa.scalar(None, pa.string()), self.answers)).values
+
+
+@dataclass
+class Counts:
+    """What became of every line and row that was read: nothing is lost uncounted."""
+
+    columns: int = 0
+    """How many fields a row should have."""
+    lines: int = 0
+    """All lines but blank ones: those with rows, `bad` and `outside`."""
+    bad: int = 0
     """Lines that are no capture record, or whose input cannot be read."""
-    odd_rows: int
-    """Rows left out because they have another number of fields than most."""
-    outside: int
+    outside: int = 0
     """Lines outside the window that was asked for."""
+    widths: Counter[int] = field(default_factory=Counter)
+    """How many rows have so many fields; those of rare widths that were not read count as 0 fields."""
+    slices: set[int] = field(default_factory=set)
+    """The slices of the window in which a request came, from 0 to before `SLICES`."""
+
+    @property
+    def width(self) -> int:
+        """How many fields most rows have; the expected number where as many have that."""
+        there = [width for width in self.widths if width]
+        return max(there, key=lambda one: (self.widths[one], one == self.columns, one), default=self.columns)
+
+    @property
+    def rows(self) -> int:
+        """How many rows have the width that most have: those are looked at."""
+        return self.widths[self.width]
+
+    @property
+    def odd_rows(self) -> int:
+        """Rows left out because they have another number of fields than most."""
+        return self.widths.total() - self.rows
+
+    @property
+    def coverage(self) -> float:
+        """The share of the window's slices in which a request came."""
+        return len(self.slices) / SLICES
+
+    def add(self, other: Counts) -> None:
+        """Count another part of the same window too."""
+        self.lines, self.bad, self.outside = (
+            self.lines + other.lines,
+            self.bad + other.bad,
+            self.outside + other.outside,
+        )
+        self.widths.update(other.widths)
+        self.slices |= other.slices
+
+
+@dataclass(frozen=True)
+class Capture(Rows):
+    """The rows of a window that fits into memory; `features` is a table of text."""
+
+    counts: Counts
 
     @property
     def rows(self) -> int:
@@ -56,49 +137,54 @@ class Capture:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Rows with the same number of fields."""
+def read_batches(
+    files: Iterable[bytes | Path],
+    columns: Sequence[str],
+    kinds: Mapping[str, Literal["number", "category"]],
+    *,
+    window: Window | None = None,
+    counts: Counts,
+) -> Iterator[Rows]:
+    """Yield the rows of capture files (JSON lines), a piece of some megabytes after the other; fill `counts` on the way.
 
-    table: pa.Table
-    predictions: Floats
-    ids: list[str]
-    places: NDArray[np.int64]
+    `columns` names the fields of a row in order; rows of another width lack the last of them, or have `column_<n>` more.
+    Whoever compares takes the rows of the width that most have, `counts.width`, when all are read; so a window in which
+    a column is missing is seen as one. `window` (from, to; aware) keeps inference times from the first to before the
+    second. Encodings CSV, JSON and BASE64 may differ between input and output and between lines.
 
-
-def read_capture(
-    files: Iterable[bytes], columns: Sequence[str], *, window: tuple[datetime, datetime] | None = None
-) -> Capture:
-    """Return what capture files (JSON lines) hold, in their order.
-
-    `columns` names the fields of a row in order. When most rows have fewer or more fields, the window looks so: the
-    last columns are absent, or `column_<n>` are added, so that a comparison finds missing and extra columns; the rows
-    that differ from most are counted in `odd_rows`. `window` (from, to; aware) keeps inference times from the first to
-    before the second. Encodings CSV, JSON and BASE64 may differ between input and output and between lines.
+    Missing fields (`NULLS`) are null. A column of kind `number` is float64 in a piece in which all its fields spell
+    numbers, else text; one of kind `category` is a dictionary of text; any other is text. The order is that of the
+    files; in a piece, rows of one shape come together.
     """
-    parts: list[_Part] = []
-    lines = bad = outside = 0
-    for file in files:
-        found, read, wrong, left = _by_column(file, window) or _by_line(file, columns, window)
-        parts += found
-        lines, bad, outside = lines + read, bad + wrong, outside + left
-    widths: Counter[int] = Counter()
-    for part in parts:
-        widths[part.table.num_columns] += part.table.num_rows
-    width = max(widths, key=lambda one: (widths[one], one == len(columns)), default=len(columns))
-    names = [*columns, *(f"column_{n}" for n in range(len(columns) + 1, width + 1))][:width]
-    kept = [part for part in parts if part.table.num_columns == width]
-    schema = pa.schema([(name, pa.string()) for name in names])
-    table = pa.concat_tables([part.table.rename_columns(names).cast(schema) for part in kept] or [schema.empty_table()])
+    counts.columns = len(columns)
+    read = functools.partial(_read, columns=columns, kinds=kinds, window=window)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Future[tuple[list[Rows], Counts]]] = deque()
+        for piece in template.pieces(files):
+            ahead.append(pool.submit(read, piece))
+            del piece
+            if len(ahead) == _THREADS:
+                yield from _known(*ahead.popleft().result(), counts)
+        while ahead:
+            yield from _known(*ahead.popleft().result(), counts)
+
+
+def read_capture(files: Iterable[bytes | Path], columns: Sequence[str], *, window: Window | None = None) -> Capture:
+    """Return all that capture files hold, as text; the rows that differ from most in their width are left out."""
+    counts = Counts()
+    parts = list(read_batches(files, columns, {}, window=window, counts=counts))
+    parts = [part for part in parts if part.width == counts.width]
+    names = _names(columns, counts.width)
+    table = pa.Table.from_batches([part.features for part in parts], pa.schema([(name, pa.string()) for name in names]))
     return Capture(
         table,
-        np.concatenate([part.predictions for part in kept]) if kept else np.empty(0),
-        tuple(one for part in kept for one in part.ids),
-        np.concatenate([part.places for part in kept]) if kept else np.empty(0, dtype=np.int64),
-        lines,
-        bad,
-        sum(widths.values()) - table.num_rows,
-        outside,
+        pa.concat_arrays([part.answers for part in parts] or [pa.array([], pa.string())]),
+        pa.concat_arrays([part.ids for part in parts] or [pa.array([], pa.string())]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(part.places for part in parts)]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(part.sizes for part in parts)]),
+        pa.concat_arrays([part.at for part in parts] or [pa.array([], _TIME)]),
+        counts.width,
+        counts,
     )
 
 
@@ -109,183 +195,231 @@ def hours(start: datetime, end: datetime) -> list[str]:
     return [(first + timedelta(hours=n)).strftime("%Y/%m/%d/%H") for n in range(count)]
 
 
+def _known(found: list[Rows], new: Counts, counts: Counts) -> Iterator[Rows]:
+    """Yield the rows of the widths that are read, and count all."""
+    for width in list(new.widths):
+        if len(counts.widths.keys() - {0, counts.columns}) < _OTHER_WIDTHS or width == counts.columns:
+            counts.widths[width] += 0
+        elif width not in counts.widths:
+            new.widths[0] += new.widths.pop(width)
+    counts.add(new)
+    yield from (rows for rows in found if rows.width in counts.widths)
+
+
+def _names(columns: Sequence[str], width: int) -> list[str]:
+    most = min(width, MOST_COLUMNS)
+    return [*columns, *(f"column_{n}" for n in range(len(columns) + 1, most + 1))][:most]
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------
+
+
+def _read(
+    piece: bytes, *, columns: Sequence[str], kinds: Mapping[str, str], window: Window | None
+) -> tuple[list[Rows], Counts]:
+    counts = Counts(len(columns))
+    found: list[Rows] = []
+    usual, other = template.read(piece, _template, payloads=("data", "answer"))
+    for values in usual:
+        rows, odd = _by_column(values, columns, kinds, window, counts)
+        found += rows
+        other += odd
+    return found + _by_line(other, columns, kinds, window, counts), counts
+
+
 # --- by column ---------------------------------------------------------------------------------------------------
 
 
-def _by_column(file: bytes, window: tuple[datetime, datetime] | None) -> tuple[list[_Part], int, int, int] | None:
-    """Read a file in which every line is CSV in, CSV or nothing out; None when it is not one of those."""
-    try:
-        table = pajson.read_json(
-            pa.BufferReader(file),
-            # One thread: with several, an error in one block returned while others still read, and ended the process.
-            read_options=pajson.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            parse_options=pajson.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore"),
-        )
-        lines = table.num_rows
-        meta = table["eventMetadata"].combine_chunks()
-        data = table["captureData"].combine_chunks()
-        times = meta.field("inferenceTime")
-        if window is not None:
-            moments = times.cast(pa.timestamp("us", "UTC"))
-            keep = pc.and_(pc.greater_equal(moments, window[0]), pc.less(moments, window[1]))
-            if keep.null_count:
-                return None
-            meta, data = meta.filter(keep), data.filter(keep)
-        return _columns(meta, data, lines)
-    except (pa.ArrowException, ValueError, KeyError):
-        return None
+def _template(line: bytes) -> template.Template | None:
+    made = template.template_of(line, _WANTED, fixed=_FIXED, needed=("data", "time"))
+    return made if made and {"event", "inference"} & set(made.names) else None
 
 
-def _columns(meta: pa.StructArray, data: pa.StructArray, lines: int) -> tuple[list[_Part], int, int, int] | None:
-    outside = lines - len(meta)
-    if not len(meta):
-        return [], lines, 0, outside
-    asked, answered = data.field("endpointInput"), data.field("endpointOutput")
-    ids = pc.coalesce(meta.field("inferenceId"), meta.field("eventId"))
-    text = pc.utf8_rtrim(asked.field("data"), "\r\n")
-    simple = pc.match_substring_regex(text, '^[^"]+$')
-    plain = pc.and_(pc.equal(asked.field("encoding"), "CSV"), simple)
-    output = pc.utf8_trim_whitespace(answered.field("data"))
-    single = pc.invert(pc.match_substring_regex(output, '[\n"]'))
-    numeric = pc.and_kleene(pc.equal(answered.field("encoding"), "CSV"), single)
-    usual = pc.and_(plain, pc.or_kleene(output.is_null(), numeric))
-    if ids.null_count or not pc.all(pc.fill_null(usual, False), min_count=0).as_py():  # noqa: FBT003 - a fill value
-        return None
-    body = pc.binary_join(pa.ListArray.from_arrays([0, len(text)], text), "\n")[0].as_buffer()
-    names = [f"f{n}" for n in range(text[0].as_py().count(",") + 1)]
+def _by_column(
+    values: template.Values, columns: Sequence[str], kinds: Mapping[str, str], window: Window | None, counts: Counts
+) -> tuple[list[Rows], list[bytes]]:
+    """Return the rows of requests of one CSV row each, and the lines that must be read alone."""
+    first = values.columns.get("inference", values.columns.get("event"))
+    ids = first
+    if "inference" in values.columns and "event" in values.columns:
+        ids = pc.if_else(pc.equal(first, ""), values.columns["event"], first)
+    values = template.Values({**values.columns, "id": ids}, values.lines)
+    texts = values.columns["data"]
+    lengths = pc.binary_length(texts)
+    good = pc.and_(pc.greater(lengths, 0), pc.less(lengths, LONGEST_FIELD))
+    good = pc.and_(good, pc.and_(pc.not_equal(ids, ""), _usual_times(values.columns["time"])))
+    if len(texts) and texts[0].as_py().startswith("\ufeff"):  # Arrow would drop that mark
+        good = pc.and_(good, pc.invert(pc.starts_with(texts, "\ufeff")))
+    odd: list[Any] = []
+    if not pc.all(good, min_count=0).as_py():
+        odd += values.lines.filter(pc.invert(good)).to_pylist()
+        values = values.filter(good)
+    at = values.columns["time"].cast(_TIME)
+    if len(at) and pc.min(at).value < _FIRST_TIME:
+        return [], odd + values.lines.to_pylist()
+    values = template.Values({**values.columns, "at": at}, values.lines)
+    if window is not None:
+        inside = pc.and_(pc.greater_equal(at, pa.scalar(window[0], _TIME)), pc.less(at, pa.scalar(window[1], _TIME)))
+        left = len(at) - pc.sum(inside, min_count=0).as_py()
+        counts.lines, counts.outside = counts.lines + left, counts.outside + left
+        values = values.filter(inside) if left else values
+    found = []
+    for part, batch in _typed(values, columns, kinds):
+        if batch is None:
+            odd += part.lines.to_pylist()
+            continue
+        found.append(rows := _rows(part, *batch))
+        counts.lines += batch[0].num_rows
+        counts.widths[rows.width] += batch[0].num_rows
+        _see(rows.at, window, counts)
+    return found, odd
+
+
+def _usual_times(times: pa.Array) -> pa.Array:
+    """Say which texts are times, spelled so that Arrow and Python read the same."""
+    usual = pc.equal(pc.binary_length(times), _USUAL_TIME_LENGTH)
+    if not pc.all(usual, min_count=0).as_py():
+        usual = pc.match_substring_regex(times, _USUAL_TIME)
+    if wrong := template.unfit(pc.if_else(usual, times, "1970-01-01T00:00:00Z"), _TIME):
+        mask = np.ones(len(times), dtype=bool)
+        mask[wrong] = False
+        usual = pc.and_(usual, pa.array(mask))
+    return usual
+
+
+def _typed(
+    values: template.Values, columns: Sequence[str], kinds: Mapping[str, str]
+) -> Iterator[tuple[template.Values, tuple[pa.RecordBatch, int] | None]]:
+    """Yield lines with their rows and those rows' width; None for rows that must be read alone."""
+    texts = values.columns["data"]
+    if not len(texts):
+        return
+    width = texts[0].as_py().count(",") + 1
+    if width <= MOST_COLUMNS:
+        body, _ = template.body_of(pc.binary_join_element_wise(texts, "\n", ""))
+        names = _names(columns, width)
+        for as_kinds in (kinds, {}):
+            try:
+                batch = _parsed(body, names, as_kinds)
+            except pa.ArrowInvalid:  # text in a column of numbers, or rows of other widths
+                continue
+            if batch.num_rows == len(texts):
+                yield values, (batch, width)
+                return
+    commas = pc.count_substring(texts, ",")
+    widths = pc.unique(commas)
+    if len(widths) == 1:
+        yield values, None
+    else:
+        for one in widths:
+            yield from _typed(values.filter(pc.equal(commas, one)), columns, kinds)
+
+
+def _parsed(body: pa.Buffer, names: list[str], kinds: Mapping[str, str]) -> pa.RecordBatch:
+    known = {"number": pa.float64(), "category": pa.dictionary(pa.int32(), pa.string())}
+    places = [str(n) for n in range(len(names))]  # names may be there twice
     table = pacsv.read_csv(
         pa.BufferReader(body),
-        read_options=pacsv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
-        parse_options=pacsv.ParseOptions(ignore_empty_lines=False),
+        read_options=pacsv.ReadOptions(column_names=places, block_size=body.size + 1, use_threads=False),
+        parse_options=pacsv.ParseOptions(quote_char=False, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
+            column_types={
+                n: known.get(kinds.get(name, ""), pa.string()) for n, name in zip(places, names, strict=True)
+            },
             strings_can_be_null=True,
             null_values=list(NULLS),
         ),
     )
-    if table.num_rows != len(ids):  # requests of several rows: their answers must be dealt out
-        return None
-    first = pc.list_element(pc.split_pattern(pc.fill_null(output, ""), ",", max_splits=1), 0)
-    part = _Part(table, _scores(first), ids.to_pylist(), np.zeros(len(ids), dtype=np.int64))
-    return [part], lines, 0, outside
+    return pa.RecordBatch.from_arrays([template.whole(column) for column in table.columns], names)
 
 
-def _scores(outputs: pa.Array) -> Floats:
-    """Return answers as numbers; what is none is NaN."""
-    missing = pc.is_in(outputs, pa.array(NULLS))
-    return numbers(pc.if_else(missing, pa.scalar(None, pa.string()), outputs)).values
+def _rows(values: template.Values, features: pa.RecordBatch, width: int) -> Rows:
+    count = features.num_rows
+    answers = values.columns.get("answer", pa.nulls(count, pa.string()))
+    if "answer" in values.columns:
+        answers = pc.list_element(pc.split_pattern(answers, ",", max_splits=1), 0)
+        answers = pc.utf8_trim_whitespace(answers)
+        answers = pc.if_else(pc.equal(answers, ""), pa.scalar(None, pa.string()), answers)
+    ones = np.ones(count, dtype=np.int64)
+    return Rows(features, answers, values.columns["id"], ones - 1, ones, values.columns["at"], width)
+
+
+def _see(at: pa.Array, window: Window | None, counts: Counts) -> None:
+    if window is not None and len(at):
+        start, end = (pa.scalar(edge, _TIME).value for edge in window)
+        after = at.cast(pa.int64()).to_numpy(zero_copy_only=False) - start
+        counts.slices |= set(np.flatnonzero(np.bincount(after * SLICES // (end - start))).tolist())
 
 
 # --- by line -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class _Rows:
-    rows: list[list[str | None]]
-    outputs: list[str | None]
-    ids: list[str]
-    places: list[int]
+class _Group:
+    rows: list[list[str | None]] = field(default_factory=list)
+    answers: list[str | None] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    at: list[datetime] = field(default_factory=list)
 
 
 def _by_line(
-    file: bytes, columns: Sequence[str], window: tuple[datetime, datetime] | None
-) -> tuple[list[_Part], int, int, int]:
-    by_width: dict[int, _Rows] = {}
-    lines = bad = outside = 0
-    for line in file.split(b"\n"):
-        if not line.strip():
-            continue
-        lines += 1
+    lines: Sequence[bytes], columns: Sequence[str], kinds: Mapping[str, str], window: Window | None, counts: Counts
+) -> list[Rows]:
+    found: list[Rows] = []
+    groups: dict[int, _Group] = {}
+    size = 0
+    for line in lines:
+        counts.lines += 1
         try:
             asked = read_line(line, columns, window)
         except BAD:
-            bad += 1
+            counts.bad += 1
             continue
         if asked is None:
-            outside += 1
+            counts.outside += 1
             continue
-        for place, (row, output) in enumerate(zip(asked.rows, asked.outputs, strict=True)):
-            group = by_width.setdefault(len(row), _Rows([], [], [], []))
-            group.rows.append(row)
-            group.outputs.append(output)
+        for place, (row, answer) in enumerate(zip(asked.rows, asked.outputs, strict=True)):
+            group = groups.setdefault(len(row), _Group())
+            group.rows.append(row[:MOST_COLUMNS])
+            group.answers.append(answer)
             group.ids.append(asked.identity)
             group.places.append(place)
-    return [_part(width, group) for width, group in by_width.items()], lines, bad, outside
+            group.sizes.append(len(asked.rows))
+            group.at.append(asked.at)
+        size += len(line)
+        if size > _LINES_BYTES:
+            found += _grouped(groups, columns, kinds, window, counts)
+            groups, size = {}, 0
+    return found + _grouped(groups, columns, kinds, window, counts)
 
 
-def _part(width: int, group: _Rows) -> _Part:
-    columns = [pa.array([row[n] for row in group.rows], pa.string()) for n in range(width)]
-    table = pa.table(columns, names=[f"f{n}" for n in range(width)])
-    outputs = pa.array([value if value is not None else "" for value in group.outputs], pa.string())
-    return _Part(table, _scores(outputs), group.ids, np.array(group.places, dtype=np.int64))
-
-
-# --- ground truth ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Joined:
-    """The predictions whose truth is known, and how many rows have none: those are counted, not scored (MO-05)."""
-
-    labels: Floats
-    scores: Floats
-    unlabelled: int
-    unpredicted: int
-    """Rows with a label but without a usable answer of the endpoint."""
-    bad_lines: int
-    """Ground-truth lines that could not be read."""
-
-    @property
-    def join_rate(self) -> float | None:
-        """The share of captured rows that have a label; None without rows."""
-        rows = len(self.labels) + self.unlabelled + self.unpredicted
-        return (rows - self.unlabelled) / rows if rows else None
-
-
-def join(capture: Capture, truth_files: Iterable[bytes]) -> Joined:
-    """Return captured predictions with their labels, joined by inference id where there is one, else by event id.
-
-    A label that came twice counts once, the last one. A request of several rows needs as many labels, one a line.
-    """
-    found, bad = _truth(capture, truth_files)
-    labels = numbers(pa.array(found, pa.string())).values
-    labelled = np.isfinite(labels)
-    usable = labelled & np.isfinite(capture.predictions)
-    return Joined(
-        labels[usable],
-        capture.predictions[usable],
-        int((~labelled).sum()),
-        int((labelled & ~usable).sum()),
-        bad,
-    )
-
-
-def labelled(capture: Capture, truth_files: Iterable[bytes], *, label: str, entity: str) -> pa.RecordBatch:
-    """Return the captured rows whose truth is known, as a table to train on: features, `label` and `entity`, all text.
-
-    The entity is the inference id, unless it is a feature: who wants a row on the right side of the holdout sends the
-    entity's id along. Rows join their labels as in `join`.
-    """
-    found, _ = _truth(capture, truth_files)
-    columns = {name: capture.features.column(name).combine_chunks() for name in capture.features.column_names}
-    columns[label] = pa.array(found, pa.string())
-    columns.setdefault(entity, pa.array(capture.ids, pa.string()))
-    table = pa.RecordBatch.from_pydict(columns)
-    return table.filter(table.column(label).is_valid())
-
-
-def _truth(capture: Capture, truth_files: Iterable[bytes]) -> tuple[list[str | None], int]:
-    """Return each captured row's label as text, None where there is none, and how many lines could not be read."""
-    truth: dict[str, list[str | None]] = {}
-    bad = 0
-    for file in truth_files:
-        for found in labels_of(file):
-            if found is None:
-                bad += 1
-            else:
-                truth[found[0]] = found[1]
-    rows_of: dict[str, int] = {}
-    placed = list(zip(capture.ids, capture.places.tolist(), strict=True))
-    for name, place in placed:
-        rows_of[name] = max(rows_of.get(name, 0), place + 1)
-    return [truth[name][place] if len(truth.get(name, ())) == rows_of[name] else None for name, place in placed], bad
+def _grouped(
+    groups: Mapping[int, _Group],
+    columns: Sequence[str],
+    kinds: Mapping[str, str],
+    window: Window | None,
+    counts: Counts,
+) -> list[Rows]:
+    found = []
+    for width, group in groups.items():
+        names = _names(columns, width)
+        features = [pa.array([row[n] for row in group.rows], pa.string()) for n in range(len(names))]
+        typed = [
+            one.dictionary_encode() if kinds.get(name) == "category" else one
+            for one, name in zip(features, names, strict=True)
+        ]
+        rows = Rows(
+            pa.RecordBatch.from_arrays(typed, names),
+            pa.array(group.answers, pa.string()),
+            pa.array(group.ids, pa.string()),
+            np.array(group.places, dtype=np.int64),
+            np.array(group.sizes, dtype=np.int64),
+            pa.array(group.at, _TIME),
+            width,
+        )
+        counts.widths[width] += len(group.rows)
+        _see(rows.at, window, counts)
+        found.append(rows)
+    return found

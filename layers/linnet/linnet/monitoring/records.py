@@ -8,15 +8,19 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-BAD = (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error)
+BAD = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, csv.Error)
 """What a line that is no record raises."""
-_LONGEST_LINE = 32 * 1024 * 1024
+LONGEST_LINE = 32 * 1024 * 1024
+LONGEST_FIELD = csv.field_size_limit()
+_MOST_FIELDS = 1_000_000
+"""In a line: Python's objects take a hundred times what the text takes that asks for them."""
 NULLS = ("", "NA", "NaN", "nan", "null", "NULL")
 """How a CSV file spells a missing value."""
 
@@ -64,8 +68,10 @@ def labels_of(file: bytes) -> Iterator[tuple[str, list[str | None]] | None]:
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    if len(line) > _LONGEST_LINE:
+    if len(line) > LONGEST_LINE:
         raise ValueError("too long")
+    if line.count(b",") + line.count(b"[") + line.count(b"{") > _MOST_FIELDS:
+        raise ValueError("too many fields")
     record = json.loads(line)
     if not isinstance(record, dict):
         raise TypeError("no object")
@@ -75,20 +81,26 @@ def _record(line: bytes) -> dict[str, Any]:
 def _id(found: Any) -> str:
     if not isinstance(found, str) or not found:
         raise ValueError("no id")
+    return _text(found)
+
+
+def _text(found: str) -> str:
+    """Return a text that is one: JSON can spell halves of a character, which no column of text can hold."""
+    found.encode()
     return found
 
 
 def _some(rows: Iterator[list[str | None]]) -> list[list[str | None]]:
     found = list(rows)
-    if not found:
+    if not found or not all(found):
         raise ValueError("no rows")
     return found
 
 
 def moment_of(text: str) -> datetime:
-    """Return a time of a record, in UTC where it names no zone."""
+    """Return a time of a record in UTC, which it also means where it names no zone."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def payload_of(found: Mapping[str, Any]) -> Any:
@@ -103,19 +115,21 @@ def payload_of(found: Mapping[str, Any]) -> Any:
         except (binascii.Error, UnicodeDecodeError):
             raise ValueError("no BASE64 of UTF-8") from None
         encoding = "JSON" if "json" in kind else "CSV"
+    if sum(map(text.count, ",\n[{")) > _MOST_FIELDS:
+        raise ValueError("too many fields")
     if encoding == "CSV":
-        return text
+        return _text(text)
     if encoding != "JSON":
         raise ValueError("unknown encoding")
     if "lines" in kind:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
     return json.loads(text)
 
 
 def rows_of(payload: Any, columns: Sequence[str]) -> Iterator[list[str | None]]:
     """Yield the rows of an input: CSV lines; JSON lists, objects by column name, `instances`, `features`."""
     if isinstance(payload, str):
-        for row in csv.reader(payload.splitlines(), strict=True):
+        for row in _csv(payload):
             if row:
                 yield [None if value in NULLS else value for value in row]
         return
@@ -125,7 +139,7 @@ def rows_of(payload: Any, columns: Sequence[str]) -> Iterator[list[str | None]]:
                 yield from rows_of(payload[wrapper], columns)
                 return
         extra = [name for name in payload if name not in columns]
-        yield [_field(payload.get(name)) for name in (*columns, *extra)]
+        yield [field_of(payload.get(name)) for name in (*columns, *extra)]
         return
     if not isinstance(payload, list):
         raise TypeError("no rows")
@@ -133,16 +147,25 @@ def rows_of(payload: Any, columns: Sequence[str]) -> Iterator[list[str | None]]:
         for item in payload:
             yield from rows_of(item, columns)
     else:
-        yield [_field(item) for item in payload]
+        yield [field_of(item) for item in payload]
 
 
-def _field(value: Any) -> str | None:
+def _csv(text: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), strict=True)
+
+
+def field_of(value: Any) -> str | None:
+    """Return a JSON value as a CSV file would spell it, None where it is missing.
+
+    Raises:
+        TypeError: it is a list or an object.
+    """
     if value is None or value in NULLS or value != value:  # noqa: PLR0124 - NaN, which JSON cannot spell but Python reads
         return None
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, str):
-        return value
+        return _text(value)
     if isinstance(value, int | float):
         return repr(value)
     raise TypeError("a field is no number and no text")
@@ -156,7 +179,7 @@ def answers_of(found: Mapping[str, Any] | None, count: int) -> list[str | None]:
     try:
         payload = payload_of(found)
         if isinstance(payload, str):
-            rows = [row for row in csv.reader(payload.strip().splitlines(), strict=True) if row]
+            rows = [row for row in _csv(payload.strip()) if row]
             # XGBoost's container answers many rows in one line.
             values = rows[0] if len(rows) == 1 and count > 1 else [row[0] for row in rows]
             answers: list[str | None] = [value.strip() for value in values]
@@ -178,4 +201,4 @@ def _answer(item: Any) -> str | None:
     if isinstance(item, Mapping):
         names = [name for name in ("score", "probability", "prediction", "predicted_label") if name in item]
         return _answer(item[names[0]]) if names else None
-    return _answer(item[0]) if isinstance(item, list) else _field(item)
+    return _answer(item[0]) if isinstance(item, list) else field_of(item)

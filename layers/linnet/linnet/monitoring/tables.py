@@ -48,7 +48,7 @@ class Source:
 
     name: str
     content: Path | bytes
-    format: Literal["csv", "parquet"] = "csv"
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
     rows: int | None = None
     """How many rows it should have, where somebody has promised that."""
 
@@ -94,7 +94,9 @@ def read_table(
     `numeric` may come as float64 in batches in which each of them spells numbers only; that is faster. Parquet columns
     come as int64, float64 (NaN as null) or dictionary of strings; booleans as 0 and 1, dates as text. `columns` names
     the columns of CSV files that have no header; without it the first row is the header. Files may order their columns
-    differently, not have others.
+    differently, not have others. JSON lines are flat objects; a column that a line does not name is null there. Its
+    columns are those of the file's first 1,000 lines, or `columns`; they come as Parquet's do, or as text where their
+    types are mixed.
 
     Raises:
         DataError: bad UTF-8, NUL, ragged rows, duplicate or missing headers, other columns than the first file's,
@@ -109,9 +111,8 @@ def read_table(
         budget -= size
         if budget < 0:
             raise DataError(source.name, "size", size, f"at most {limits.bytes} bytes in all files together")
-        read = _read_csv(source, columns, numeric) if source.format == "csv" else _read_parquet(source, limits)
         before = rows
-        for batch in read:
+        for batch in _read(source, columns, numeric, limits):
             found = batch.schema.names
             if names is None:
                 names = _checked_names(source.name, found, limits)
@@ -127,6 +128,18 @@ def read_table(
             yield batch
         if source.rows is not None and rows - before != source.rows:
             raise DataError(source.name, "rows", rows - before, f"{source.rows}, as its manifest says")
+
+
+def _read(
+    source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
+) -> Iterator[pa.RecordBatch]:
+    if source.format == "csv":
+        return _read_csv(source, columns, numeric)
+    if source.format == "parquet":
+        return _read_parquet(source, limits)
+    from linnet.monitoring.objects import read_objects  # noqa: PLC0415 - imports that other files need not pay
+
+    return read_objects(source, columns)
 
 
 def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
@@ -331,9 +344,9 @@ def _read_parquet(source: Source, limits: Limits) -> Iterator[pa.RecordBatch]:
         empty = True
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             empty = False
-            yield _plain_batch(batch)
+            yield plain_batch(batch)
         if empty:
-            yield _plain_batch(
+            yield plain_batch(
                 pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], names=schema.names)
             )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -357,7 +370,8 @@ def _flat(kind: pa.DataType) -> bool:
     return any(getattr(pa.types, f"is_{check}")(kind) for check in checks)
 
 
-def _plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with the few types that `read_table` promises."""
     return pa.RecordBatch.from_arrays([_plain_column(column) for column in batch.columns], names=batch.schema.names)
 
 

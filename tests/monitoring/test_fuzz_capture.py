@@ -1,0 +1,159 @@
+"""Captures that nobody meant to write: no byte stops the reader, no line is lost uncounted, no line takes the memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linnet.monitoring import records, template
+from linnet.monitoring.capture import Counts, read_batches, read_capture
+from tests.monitoring.test_capture import NAMES, REAL, SEED, WHOLE, line, same, usual
+
+SEEDS = st.sampled_from([f"{SEED}\n".encode(), f"{REAL}\n".encode(), line("1,2,3\n"), line("1,2,3", None), line("1,2")])
+SPOILERS = st.sampled_from(
+    rb"""" \ \u0022 \ud800 , { } null "CSV" "data":"4,5,6", e 1""".split()
+    + "\n|\r|\0|\t|\u2028|\ufeff|\u0085".encode().split(b"|")
+    + [b"\xff", b"\xed\xa0\x80"]
+)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200))
+def test_no_bytes_stop_the_reader(content: bytes) -> None:
+    same(content)
+    assert "abc-123" in read_capture([content, SEED.encode()], NAMES).ids.to_pylist()
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_spoiled_file_gives_what_its_lines_give_one_by_one(data: st.DataObject) -> None:
+    content = bytearray(b"".join(data.draw(st.lists(SEEDS, min_size=1, max_size=6))))
+    for _ in range(data.draw(st.integers(0, 6))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(SPOILERS)
+    window = data.draw(st.sampled_from([None, WHOLE]))
+    counts = same(bytes(content), window)
+    assert counts.lines == sum(1 for one in bytes(content).split(b"\n") if one.strip())
+
+
+def test_a_file_cut_off_anywhere_keeps_all_lines_before_the_cut() -> None:
+    content = b"".join(usual(3))
+    for end in range(0, len(content), 7):
+        counts = same(content[:end])
+        assert counts.lines - counts.bad >= content[:end].count(b"\n")
+
+
+def deep(text: str, depth: int = 200_000) -> bytes:
+    return line("1,2,3").replace(b'"eventVersion"', b'"x": ' + text.encode() * depth + b', "eventVersion"')
+
+
+FILES: dict[str, bytes] = {
+    "UTF-16": line("1,2,3").decode().encode("utf-16"),
+    "UTF-32": line("1,2,3").decode().encode("utf-32"),
+    "compressed": gzip.compress(line("1,2,3") * 1_000),
+    "a compressed bomb": gzip.compress(b"0" * 10_000_000),
+    "NUL": line("1,2,3").replace(b"2", b"\0"),
+    "latin-1": line("1,M\u00fcnchen,3").decode().encode().replace(b"\\u00fc", b"\xfc"),
+    "a byte order mark": b"\xef\xbb\xbf" + line("1,2,3"),
+    "one in the payload": line("\ufeff1,2,3").replace(b"\\ufeff", "\ufeff".encode()),
+    "1e400 and NaN": line("1e400,NaN,-inf") + line("[1e400, NaN, -Infinity]", encoding="JSON"),
+    "half a character": line("\ud800,1,2") + line('["\\ud800", 1, 2]', encoding="JSON") + line("1,2,3", event="\ud800"),
+    "half a character answered": line("1,2,3", "\ud800") + line("1,2,3", '["\\ud800"]', out="JSON"),
+    "no fields": line("[]", encoding="JSON") + line("[[]]", encoding="JSON") + line("{}", encoding="JSON"),
+    "deep lists": deep("["),
+    "deep objects": deep('{"a":'),
+    "a deep payload": line("[" * 200_000, encoding="JSON"),
+    "deep rows": line("[" * 5_000 + "]" * 5_000, encoding="JSON"),
+    "a long number": line("[" + "9" * 5_000 + "]", encoding="JSON"),
+    "a field too long": line("1,2," + "3" * 200_000) + line("1,2," + "3" * 131_000),
+    "a time before time": line("1,2,3", time="0001-01-01T00:00:00+23:59"),
+    "keys that come twice": line("1,2,3").replace(b'"data"', b'"data": "4,5,6", "data"', 1),
+    "keys spelled otherwise": line("1,2,3").replace(b'"encoding"', b'"d\\u0061ta": "4,5,6", "encoding"', 1),
+    "ten thousand columns": line(",".join(["1"] * 10_000)),
+    "a file of blanks": b" \n\t\n\r\n\n",
+    "a thousand strings beside": line("1,2,3", customAttributes=["a"] * 3_000),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_hostile_file_beside_usual_lines_is_read_or_counted_line_by_line(name: str) -> None:
+    alone = same(FILES[name], WHOLE)
+    counts = same(b"".join(usual(30)) + FILES[name].removesuffix(b"\n") + b"\n" + b"".join(usual(30)), WHOLE)
+    assert counts.lines == alone.lines + 60
+    assert counts.bad == alone.bad
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        line("[" + "[0]," * 600_000 + "[0]]", encoding="JSON"),
+        line("0\n" * 1_100_000),
+        line("1,2,3", customAttributes=[0] * 1_100_000),
+    ],
+    ids=["rows in JSON", "rows in CSV", "attributes"],
+)
+def test_a_line_that_asks_for_more_objects_than_a_machine_has_is_bad(bomb: bytes) -> None:
+    assert len(bomb) < records.LONGEST_LINE
+    counts = same(bomb)
+    assert (counts.lines, counts.bad) == (1, 1)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_line_too_long_is_one_bad_line_and_is_not_held(
+    ended: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template, "_PIECE_BYTES", 1_000)
+    monkeypatch.setattr(template, "LONGEST_LINE", 5_000)
+    monkeypatch.setattr(records, "LONGEST_LINE", 5_000)
+    file = tmp_path / "capture.jsonl"
+    file.write_bytes(b"".join(usual(5)) + line("1," + "2" * 60_000 + ",3")[: None if ended else -1])
+    assert max(map(len, template.pieces([file]))) <= 6_001
+    after = b"".join(usual(7)) if ended else b""
+    counts = Counts()
+    found = list(read_batches([file, after], NAMES, {}, counts=counts))
+    assert (counts.lines, counts.bad) == (6 + len(after.splitlines()), 1)
+    assert sum(rows.features.num_rows for rows in found) == counts.rows == counts.lines - 1
+
+
+WINDOW = """
+import resource, sys
+from pathlib import Path
+from linnet.monitoring.capture import Counts, read_batches
+names = [f"c{n}" for n in range(20)]
+kinds = {name: "number" if n < 15 else "category" for n, name in enumerate(names)}
+counts, total = Counts(), 0.0
+for rows in read_batches([Path(sys.argv[1])] * int(sys.argv[2]), names, kinds, counts=counts):
+    total += float(rows.predictions.sum()) + rows.features.num_rows
+assert counts.bad == 0 and total > counts.lines == counts.rows
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_a_window_takes_as_much_memory_when_it_is_ten_times_as_long(tmp_path: Path) -> None:
+    nightly = bool(os.environ.get("LINNET_NIGHTLY"))
+    file = tmp_path / "capture.jsonl"
+    fields = [*(f"{n * 0.731:.6f}" for n in range(15)), "AA", "New York", "UA", "x", "yes"]
+    with file.open("wb") as out:
+        for n in range(200_000 if nightly else 20_000):
+            out.write(line(f"{n / 7:.9f},{','.join(fields[1:])}\n", f"{n % 100}", event=f"6c1d0a3b-{n:027}"))
+    peak = {}
+    for times in (1, 10) if nightly else (3, 12):
+        done = subprocess.run(
+            [sys.executable, "-c", WINDOW, str(file), str(times)],
+            env=os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        peak[times] = int(done.stdout)
+    short, long = peak.values()
+    assert short <= 300_000_000
+    # Of so short a window the allocators' own swings are a tenth; one that is kept would take 90 MB more.
+    assert long <= 1.1 * short + (0 if nightly else 20_000_000)
