@@ -11,6 +11,7 @@ from linnet.events.schedules import MONTH, Every, every
 
 Window = tuple[datetime, datetime]
 _LOOK_BACK, _FEWEST = timedelta(hours=3), 3
+_AT_ONCE = timedelta(0)
 
 
 def of(settings: Mapping[str, Any]) -> Every:
@@ -41,7 +42,7 @@ def window(at: str, one: Every) -> Window:
     return _before(end, one), end
 
 
-def windows(at: str, one: Every, *, since: str | None, delay: timedelta = timedelta()) -> list[Window]:
+def windows(at: str, one: Every, *, since: str | None, delay: timedelta = _AT_ONCE) -> list[Window]:
     """Return the windows that were over for `delay` at `at`: of three hours, three at least, oldest first.
 
     Those that were over at `since` are left out. A span of time, not a number: a tick that comes late or was lost must not
