@@ -10,7 +10,7 @@ from linnet.decisions import monitoring, quality, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import findings
-from linnet.monitoring.capture import Capture, hours, join, read_capture
+from linnet.monitoring.capture import Capture, hours, read_capture
 from linnet.monitoring.drift import compare
 from linnet.monitoring.files import (
     CONSTRAINTS,
@@ -23,6 +23,7 @@ from linnet.monitoring.files import (
 )
 from linnet.monitoring.profile import kinds_of, profile
 from linnet.monitoring.quality import judge, pairs
+from linnet.monitoring.truth import join, read_truth
 
 _SHOWN = 100
 _EARLY = timedelta(hours=1)
@@ -90,7 +91,8 @@ def _model_quality(
     limits = quality.constraints(read_metrics(decided), float(settings["tolerance"]))
     seen = read_capture(findings.own_capture(model, champion, hours(*window)), features, window=window)
     at = window[1] + schedules.delay(settings)
-    joined = join(seen, findings.truth(model, hours(window[0] - _EARLY, at)))
+    known_by_now = read_truth(findings.truth(model, hours(window[0] - _EARLY, at)))
+    joined = join(seen, known_by_now)
     rows = pairs(
         "BinaryClassification", joined.labels, joined.scores,
         unlabelled=joined.unlabelled, unpredicted=joined.unpredicted,
@@ -119,7 +121,8 @@ def _model_quality(
         "broken": len(result.violations),
         "rows": rows.rows,
         "labels": {
-            "bad": joined.bad_lines, "odd": rows.odd_labels, "unlabelled": rows.unlabelled, "unpredicted": rows.unpredicted,
+            "bad": known_by_now.bad, "duplicates": known_by_now.duplicates, "odd": rows.odd_labels,
+            "unlabelled": rows.unlabelled, "unpredicted": rows.unpredicted,
         },
         "join_rate": rows.join_rate,
         "emit": True,
@@ -131,9 +134,11 @@ def _common(
     kind: str, champion: Mapping[str, Any], seen: Capture, window: schedules.Window, at: datetime
 ) -> dict[str, Any]:
     """Return what the findings of all monitors have."""
+    n = seen.counts
     return {
         "kind": kind,
-        "lines": {"read": seen.lines, "bad": seen.bad_lines, "outside": seen.outside, "odd_rows": seen.odd_rows},
+        "lines": {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows},
+        "coverage": round(n.coverage, 6),
         "champion": {"version": champion["version"], "run": champion["run"], "baseline": champion["baseline"]},
         "start": monitoring.stamp(window[0]),
         "end": monitoring.stamp(window[1]),

@@ -87,6 +87,7 @@ def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
         SILENT: float(found["status"] == "no_data"),
         "rows": float(found["rows"]),
         "bad_lines": float(found["lines"]["bad"]),
+        "window_coverage": float(found["coverage"]),
     }
     if found["kind"] == MODEL_QUALITY:
         values[UNLABELLED] = float(found["status"] == "no_labels")

@@ -122,11 +122,11 @@ def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> It
         BadInputError: there is more than one look may read; says what to change.
     """
     endpoint = base(settings().stack, model)
-    return _files(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS))
+    return _contents(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS))
 
 
-def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[bytes]:
-    """Yield the JSON lines below these prefixes, only those of the `wanted` hours."""
+def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield URI and content of the JSON lines below these prefixes, only those of the `wanted` hours."""
     left = LARGEST_WINDOW
     for folder in folders:
         for found in s3.objects(f"s3://{settings().data_bucket}/{folder}"):
@@ -138,7 +138,11 @@ def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iter
             left -= found.size
             if left < 0:
                 raise BadInputError(folder, f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
-            yield s3.read(found.uri, limit=LARGEST_FILE)
+            yield found.uri, s3.read(found.uri, limit=LARGEST_FILE)
+
+
+def _contents(folders: Sequence[str]) -> Iterator[bytes]:
+    return (content for _, content in _files(folders))
 
 
 def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:
@@ -162,11 +166,11 @@ def own_capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -
     """
     endpoint = base(settings().stack, model)
     variants = [str(champion["variant"])] if champion.get("variant") else COLOURS
-    return _files(monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants))
+    return _contents(monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants))
 
 
-def truth(model: str, hours: Sequence[str]) -> Iterator[bytes]:
-    """Yield the files of ground truth that came in these hours (`yyyy/mm/dd/hh`), in the order of their keys.
+def truth(model: str, hours: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield URI and content of the files of ground truth that came in these hours (`yyyy/mm/dd/hh`), in the order of their keys.
 
     Raises:
         BadInputError: there is more than one look may read.
