@@ -93,6 +93,7 @@ class World:
     def documents(self, prefix: str) -> dict[str, Any]:
         """Return the JSON objects below a prefix by key."""
         keys = [o["Key"] for o in self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
+        keys = [key for key in keys if key.endswith(".json")]
         return {key: json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys}
 
 

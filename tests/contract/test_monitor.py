@@ -193,7 +193,9 @@ def test_a_quiet_window_is_completed_without_violation_or_message_mo_02(serving:
     assert seen["windows_without_data"] == [0.0]
     assert seen["feature_baseline_drift_max"][0] < 0.1
     assert (seen["rows"], seen["bad_lines"], seen["violations"]) == ([250.0], [0.0], [0.0])
-    assert set(seen) == {"rows", "bad_lines", "violations", "windows_without_data", "feature_baseline_drift_max"}
+    assert set(seen) == {
+        "rows", "bad_lines", "window_coverage", "violations", "windows_without_data", "feature_baseline_drift_max",
+    }  # fmt: skip
 
 
 def test_the_metrics_lie_in_the_last_minute_of_their_window_and_so_in_its_period_tg_07(serving: World) -> None:
@@ -272,7 +274,9 @@ def test_too_little_traffic_is_unknown_neither_healthy_nor_drift_i7(serving: Wor
 
     assert look() == {"model": "flights", "status": "no_data", "severity": None, "features": []}
 
-    assert metrics(serving) == {"windows_without_data": [1.0], "rows": [float(rows)], "bad_lines": [0.0]}
+    seen = metrics(serving)
+    assert seen.pop("window_coverage")[0] <= 1
+    assert seen == {"windows_without_data": [1.0], "rows": [float(rows)], "bad_lines": [0.0]}
     assert serving.messages() == []
     assert finding()["rows"] == rows
 
@@ -358,3 +362,19 @@ def test_sagemaker_out_of_order_is_raised_and_not_taken_for_no_traffic(
 def test_times_of_the_samples_are_whole_windows() -> None:
     assert datetime.fromisoformat(END) - datetime.fromisoformat(START) == timedelta(hours=1)
     assert datetime.fromisoformat(sample("monitor")["time"]).astimezone(UTC).minute == 0
+
+
+def test_a_window_has_a_page_for_people_that_names_what_drifted_and_links_to_who_made_the_champion(
+    serving: World,
+) -> None:
+    capture(serving, flights.requests(season="summer", count=250))
+    look()
+
+    stored = serving.s3.get_object(Bucket=BUCKET, Key="monitoring/linnet-flights/2026/11/21/09/report.html")
+    page = stored["Body"].read().decode()
+    assert stored["ContentType"] == "text/html; charset=utf-8"
+    drifted = finding()["features"]
+    assert drifted
+    assert all(name in page for name in drifted)
+    assert page.count("<figure") == len([name for name in drifted if name in finding()["scores"]])
+    assert "bars" not in finding()

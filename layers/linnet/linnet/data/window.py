@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from linnet.decisions import monitoring, quality, schedules
+from linnet.decisions import monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import findings
@@ -21,6 +21,7 @@ from linnet.monitoring.files import (
     statistics_json,
     violations_json,
 )
+from linnet.monitoring.plots import bars
 from linnet.monitoring.profile import kinds_of, profile
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.truth import join, read_truth
@@ -31,7 +32,7 @@ _EARLY = timedelta(hours=1)
 
 
 def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any]:
-    """Return what a monitor finds in the window, after its files were written.
+    """Return what a monitor finds in the window, after its files and the report for people were written.
 
     Raises:
         BadInputError: there is no such monitor, or what it compares with cannot be used.
@@ -41,7 +42,11 @@ def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any
     if kind not in looks:
         raise BadInputError("kind", kind, " | ".join(looks))
     spec, champion = findings.subject(model)
-    return looks[kind](model, spec, champion, (start, end))
+    found = looks[kind](model, spec, champion, (start, end))
+    plots, least = found.pop("bars", []), spec["monitors"][kind.replace("-", "_")]["minimum_rows"]
+    more = {"model": model, "bars": plots, "minimum_rows": least, "links": findings.links(model, champion)}
+    findings.put_report(str(found["uri"]), report.html(found | more))
+    return found
 
 
 def _data_quality(
@@ -74,6 +79,16 @@ def _data_quality(
         "emit": constraints.settings.emit,
         "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
         "named": monitoring.named(statistics, monitors["metrics_for"]),
+        "bars": [
+            {
+                "feature": name,
+                "drift": result.drift[name],
+                "threshold": constraints.features[name].settings.threshold(numeric=bool(known.columns[name].numeric)),
+            }
+            | bars(known.columns[name], current.columns[name])
+            for name in result.features
+            if name in result.drift
+        ],
         "uri": uri,
     }
 

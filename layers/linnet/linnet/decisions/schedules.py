@@ -49,7 +49,7 @@ def windows(at: str, one: Every, *, since: str | None, delay: timedelta = _AT_ON
     cost the short windows meanwhile.
     """
     found = [window((parse_time(at) - delay).isoformat(), one)]
-    count = max(_FEWEST, _LOOK_BACK // timedelta(minutes=one.minutes)) if one.minutes else _FEWEST
+    count = max(_FEWEST, -(-_LOOK_BACK // timedelta(minutes=one.minutes))) if one.minutes else _FEWEST
     while len(found) < count:
         end = found[-1][0]
         found.append((_before(end, one), end))

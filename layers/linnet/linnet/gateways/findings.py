@@ -170,7 +170,7 @@ def own_capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -
 
 
 def truth(model: str, hours: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield URI and content of the files of ground truth that came in these hours (`yyyy/mm/dd/hh`), in the order of their keys.
+    """Yield URI and content of the files of ground truth that came in these hours (`yyyy/mm/dd/hh`), by their keys.
 
     Raises:
         BadInputError: there is more than one look may read.
@@ -199,6 +199,23 @@ def put_files(
     for name, document in documents.items():
         s3.put(f"{folder}{name}", json.dumps(document).encode())
     return folder
+
+
+def put_report(folder: str, page: str) -> None:
+    """Write a window's page for people beside its files."""
+    s3.put(f"{folder}report.html", page.encode(), "text/html; charset=utf-8")
+
+
+def links(model: str, champion: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ARNs of the executions that trained and released the champion, those that are known."""
+    run = ledger.read(f"model/{model}", f"run#{champion['run']}") or {}
+    release = ledger.read(f"model/{model}", f"release#{int(champion['fence']):06d}") if "fence" in champion else None
+    retrain = settings().retrain_machine.replace(":stateMachine:", ":execution:")
+    found = {
+        "run": f"{retrain}:{run['execution']}" if run.get("execution") and retrain else "",
+        "release": str((release or {}).get("owner") or ""),
+    }
+    return {name: arn for name, arn in found.items() if arn}
 
 
 def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation_id: str) -> None:

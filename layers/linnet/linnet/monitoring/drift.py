@@ -142,7 +142,7 @@ def _chance(constraint: FeatureConstraint, now: Column) -> float:
 
 
 def _drift_check(now: Column, settings: Settings, score: float, found: Mapping[str, float]) -> Iterator[Violation]:
-    threshold = settings.comparison_threshold if now.numeric else settings.categorical_threshold
+    threshold = settings.threshold(numeric=bool(now.numeric))
     finer, least = "wasserstein", settings.wasserstein_threshold
     if not now.numeric:
         finer, least = "jensen_shannon", settings.jensen_shannon_threshold

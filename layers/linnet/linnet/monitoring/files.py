@@ -192,6 +192,10 @@ class Settings:
     jensen_shannon_threshold: float | None = None
     """Linnet's own, beside Model Monitor's rule: of numbers and of categories; None leaves them out."""
 
+    def threshold(self, *, numeric: bool) -> float:
+        """Return the distance above which a feature has drifted."""
+        return self.comparison_threshold if numeric else self.categorical_threshold
+
 
 @dataclass(frozen=True)
 class FeatureConstraint:
