@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import ledger
 from linnet.monitoring.files import statistics_json, suggest_constraints
 from linnet.monitoring.profile import profile
+from linnet.monitoring.store import profile_bytes
 from linnet.monitoring.tables import Source, read_table
 from linnet.settings import settings
 from models.flights import data as flights
@@ -378,3 +380,22 @@ def test_a_window_has_a_page_for_people_that_names_what_drifted_and_links_to_who
     assert all(name in page for name in drifted)
     assert page.count("<figure") == len([name for name in drifted if name in finding()["scores"]])
     assert "bars" not in finding()
+
+
+def test_a_window_is_compared_with_the_exact_profile_where_the_baseline_has_one(serving: World) -> None:
+    """A statistics.json has 4,096 quantiles of a column at most: the mean of a heavy tail is not in them."""
+    lines = flights.requests(season="winter", count=3000)[300:]
+    content = "\n".join([",".join(flights.FEATURES), *lines]).encode()
+    exact = profile(read_table([Source("train", content)]), kinds=flights.spec()["data"]["features"])
+    shifted = replace(
+        exact, columns={n: replace(c, values=c.values + 1e6) if c.numeric else c for n, c in exact.columns.items()}
+    )
+    capture(serving, flights.requests(season="winter", count=250))
+    assert look()["status"] == "Completed"
+
+    key = "baselines/flights/r0123456789ab/profile.arrow"
+    serving.s3.put_object(Bucket=BUCKET, Key=key, Body=profile_bytes(shifted))
+    assert look()["status"] == "CompletedWithViolations"
+    serving.s3.put_object(Bucket=BUCKET, Key=key, Body=b"no profile")
+    with pytest.raises(BadInputError):
+        look()

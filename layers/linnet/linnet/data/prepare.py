@@ -13,6 +13,7 @@ from linnet.monitoring import split
 from linnet.monitoring.capture import read_capture
 from linnet.monitoring.files import CONSTRAINTS, STATISTICS, statistics_json, suggest_constraints
 from linnet.monitoring.profile import profile
+from linnet.monitoring.store import PROFILE, profile_bytes
 from linnet.monitoring.tables import Limits, Source, read_table
 from linnet.monitoring.truth import labelled, read_truth
 
@@ -68,7 +69,7 @@ def prepare(
 
 
 def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Prepared) -> str:
-    """Write statistics.json and constraints.json of the training features; return their folder."""
+    """Write statistics.json, constraints.json and the profile of the training features; return their folder."""
     features = spec["data"]["features"]
     headed = spec["training"]["algorithm"] == "script"
     limits = Limits(bytes=prepared.train.stat().st_size, rows=prepared.rows["train"])  # of a file that was just written
@@ -77,6 +78,7 @@ def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Pre
     )
     seen = profile(table, kinds=features, only=list(features))
     folder = inputs.baseline_uri(model, run)
+    s3.put(f"{folder}/{PROFILE}", profile_bytes(seen), "application/vnd.apache.arrow.file")
     s3.put(f"{folder}/{STATISTICS}", json.dumps(statistics_json(seen)).encode())
     s3.put(f"{folder}/{CONSTRAINTS}", json.dumps(suggest_constraints(seen)).encode())
     return folder

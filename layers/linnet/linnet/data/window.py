@@ -24,6 +24,7 @@ from linnet.monitoring.files import (
 from linnet.monitoring.plots import bars
 from linnet.monitoring.profile import kinds_of, profile
 from linnet.monitoring.quality import judge, pairs
+from linnet.monitoring.store import PROFILE, read_profile
 from linnet.monitoring.truth import join, read_truth
 
 _SHOWN = 100
@@ -54,7 +55,8 @@ def _data_quality(
 ) -> dict[str, Any]:
     monitors = spec["monitors"]
     settings = monitors["data_quality"]
-    known = read_statistics(findings.baseline(champion, STATISTICS))
+    own = findings.own_profile(champion, PROFILE)
+    known = read_profile(own) if own else read_statistics(findings.baseline(champion, STATISTICS))
     limits = findings.baseline(champion, CONSTRAINTS)
     constraints = read_constraints(limits)
     seen = read_capture(findings.capture(model, champion, hours(*window)), list(known.columns), window=window)

@@ -98,10 +98,20 @@ def subject(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return one of the two files of the champion's own baseline (it follows the model: requirements 4.4 no. 13)."""
-    folder = str(champion["baseline"]).rpartition("/")[0] if str(champion["baseline"]).endswith(".json") else (
-        str(champion["baseline"]).rstrip("/")
-    )  # fmt: skip
-    return _document(f"{folder}/{name}")
+    return _document(f"{_folder(champion)}/{name}")
+
+
+def own_profile(champion: Mapping[str, Any], name: str) -> bytes | None:
+    """Return Linnet's own profile of the champion's baseline, None where somebody else made the baseline."""
+    try:
+        return s3.read(f"{_folder(champion)}/{name}", limit=LARGEST_FILE)
+    except NotFoundError:
+        return None
+
+
+def _folder(champion: Mapping[str, Any]) -> str:
+    uri = str(champion["baseline"])
+    return uri.rpartition("/")[0] if uri.endswith(".json") else uri.rstrip("/")
 
 
 def _document(uri: str) -> dict[str, Any]:
