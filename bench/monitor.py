@@ -113,7 +113,7 @@ def _prepare() -> dict[str, str]:
         else:
             made.write_text(version)
     made = DATA / "made"
-    shifts = Path(__file__).with_name("columns.py")
+    shifts = Path(__file__).parents[1] / "tests" / "monitoring" / "shifts.py"
     version = hashlib.sha256(PROGRAM.read_bytes() + shifts.read_bytes()).hexdigest()
     if not made.exists() or made.read_text() != version:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -174,7 +174,7 @@ def run() -> dict[str, Any]:
     """Measure all candidates, print ratios, judge the goals; a peer that is missing leaves its goals unmet."""
     missing = _prepare()
     raw = _measure(missing)
-    shifted = importlib.import_module("bench.columns").SHIFTED
+    shifted = importlib.import_module("tests.monitoring.shifts").SHIFTED
     median = {
         task: {
             name: {figure: statistics.median(one[figure] for one in calls) for figure in ("wall", "work", "import")}

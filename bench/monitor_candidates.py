@@ -31,7 +31,7 @@ def make(rows: int, folder: Path) -> None:
     """Write baseline.parquet, current.parquet and their capture files: a window, and one of ten times the rows."""
     np, pa, csv, parquet, shifts = (
         importlib.import_module(name)
-        for name in ("numpy", "pyarrow", "pyarrow.csv", "pyarrow.parquet", "bench.columns")
+        for name in ("numpy", "pyarrow", "pyarrow.csv", "pyarrow.parquet", "tests.monitoring.shifts")
     )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -58,11 +58,14 @@ def make(rows: int, folder: Path) -> None:
 
 def linnet_baseline(folder: Path) -> Work:
     """Profile a file as prepare_data does."""
-    files, profile, tables = (importlib.import_module(f"linnet.monitoring.{n}") for n in ("files", "profile", "tables"))
+    files, profile, store, tables = (
+        importlib.import_module(f"linnet.monitoring.{name}") for name in ("files", "profile", "store", "tables")
+    )
 
     def work() -> list[str]:
         source = tables.Source("baseline", folder / "baseline.parquet", "parquet")
         known = profile.profile(tables.read_table([source]))
+        (folder / store.PROFILE).write_bytes(store.profile_bytes(known))
         (folder / "statistics.json").write_text(json.dumps(files.statistics_json(known)))
         (folder / "constraints.json").write_text(json.dumps(files.suggest_constraints(known)))
         return []
@@ -72,23 +75,22 @@ def linnet_baseline(folder: Path) -> Work:
 
 def linnet_window(folder: Path, window: str = "window") -> Work:
     """Look at a window as monitor_window does, from capture files to the files that it writes."""
-    capture, drift, files, profile = (
-        importlib.import_module(f"linnet.monitoring.{name}") for name in ("capture", "drift", "files", "profile")
+    drift, files, live, store = (
+        importlib.import_module(f"linnet.monitoring.{name}") for name in ("drift", "files", "live", "store")
     )
 
     def work() -> list[str]:
-        known = files.read_statistics(json.loads((folder / "statistics.json").read_bytes()))
+        known = store.read_profile((folder / store.PROFILE).read_bytes())
         limits = files.read_constraints(json.loads((folder / "constraints.json").read_bytes()))
-        seen = capture.read_capture((f.read_bytes() for f in sorted((folder / window).iterdir())), list(known.columns))
-        now = profile.profile(seen.features.to_batches(), kinds=profile.kinds_of(known))
+        now, seen = live.profile_capture((f.read_bytes() for f in sorted((folder / window).iterdir())), known)
         result = drift.compare(known, now, limits)
         for name, document in (
             ("statistics", files.statistics_json(now)),
             ("constraint_violations", files.violations_json(result.violations)),
         ):
             (folder / f"{window}_{name}.json").write_text(json.dumps(document))
-        if seen.bad_lines or seen.odd_rows or not seen.rows:
-            raise RuntimeError(f"{seen.rows} rows read, {seen.bad_lines} lines bad, {seen.odd_rows} odd")
+        if seen.bad or seen.odd_rows or not seen.rows:
+            raise RuntimeError(f"{seen.rows} rows read, {seen.bad} lines bad, {seen.odd_rows} odd")
         return [one.feature for one in result.violations if one.check == "baseline_drift_check"]
 
     return work

@@ -43,8 +43,17 @@ def test_sagemaker_python_sdk_2634_no_traffic_is_a_status_and_neither_drift_nor_
     found = compare(BASELINE, of([], BASELINE), minimum_rows=30)
 
     assert (found.status, found.violations, dict(found.drift)) == ("no_data", (), {})
-    lines = {"kind": "data-quality", "status": found.status, "scores": {}, "rows": 0, "lines": {"bad": 0}, "emit": True}
-    assert monitoring.metrics(lines) == {monitoring.SILENT: 1.0, "rows": 0.0, "bad_lines": 0.0}  # and no drift of 0
+    lines = {
+        "kind": "data-quality",
+        "status": found.status,
+        "scores": {},
+        "rows": 0,
+        "lines": {"bad": 0},
+        "coverage": 1.0,
+        "emit": True,
+    }
+    silent = {monitoring.SILENT: 1.0, "rows": 0.0, "bad_lines": 0.0, "window_coverage": 0.0}
+    assert monitoring.metrics(lines | {"coverage": 0.0}) == silent  # and no drift of 0
 
 
 @pytest.mark.parametrize("minutes", [5, 15, 30, 60])
@@ -62,7 +71,9 @@ def test_sagemaker_python_sdk_3233_2629_a_window_may_be_five_minutes(minutes: in
 def test_sagemaker_python_sdk_2628_a_changed_constraint_is_the_one_that_counts(threshold: float, broken: bool) -> None:
     """sagemaker-python-sdk#2628: the defaults of constraints could not be changed."""
     document = suggest_constraints(BASELINE)
-    document["monitoring_config"]["distribution_constraints"]["comparison_threshold"] = threshold
+    distances = document["monitoring_config"]["distribution_constraints"]
+    del distances["linnet"]  # Model Monitor's constraints have none
+    distances["comparison_threshold"] = threshold
     now = of([value + 3 for value in CALM], BASELINE)
 
     found = compare(BASELINE, now, read_constraints(document))
@@ -104,7 +115,7 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
     version = world.put("baselines/flights/r1/statistics.json", {"version": 0})
     found = {
         "status": "CompletedWithViolations", "severity": "High", "features": ["a"], "rows": 500, "violations": [],
-        "broken": 1, "lines": {"bad": 0}, "emit": True, "muted": [], "named": {}, "kind": "data-quality",
+        "broken": 1, "lines": {"bad": 0}, "coverage": 1.0, "emit": True, "muted": [], "named": {}, "kind": "data-quality",
         "scores": {"a": 0.9}, "uri": "s3://linnet-data/monitoring/", "start": "2026-11-21T09:00:00Z",
         "end": "2026-11-21T10:00:00Z", "at": "2026-11-21T10:00:00Z",
     }  # fmt: skip
@@ -122,7 +133,7 @@ def test_amazon_sagemaker_drift_detection_feature_any_feature_raises_the_alarm(w
     """amazon-sagemaker-drift-detection b281df4: only feature_baseline_drift_fare_amount was watched."""
     scores = {"a": 0.1, "fare_amount": 0.1, "zz": 0.1} | {worst: 0.8}
     found = monitoring.metrics({
-        "status": "Completed", "scores": scores, "rows": 500, "broken": 1, "lines": {"bad": 0}, "emit": True,
+        "status": "Completed", "scores": scores, "rows": 500, "broken": 1, "lines": {"bad": 0}, "coverage": 1.0, "emit": True,
         "muted": [], "named": {}, "kind": "data-quality",
     })  # fmt: skip
     watched = alarms("linnet", check_spec(DOCUMENT), "topic")

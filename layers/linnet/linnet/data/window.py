@@ -10,7 +10,7 @@ from linnet.decisions import monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import findings
-from linnet.monitoring.capture import Capture, hours, read_capture
+from linnet.monitoring.capture import Counts, hours, read_capture
 from linnet.monitoring.drift import compare
 from linnet.monitoring.files import (
     CONSTRAINTS,
@@ -21,8 +21,8 @@ from linnet.monitoring.files import (
     statistics_json,
     violations_json,
 )
+from linnet.monitoring.live import profile_capture
 from linnet.monitoring.plots import bars
-from linnet.monitoring.profile import kinds_of, profile
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.store import PROFILE, read_profile
 from linnet.monitoring.truth import join, read_truth
@@ -59,13 +59,12 @@ def _data_quality(
     known = read_profile(own) if own else read_statistics(findings.baseline(champion, STATISTICS))
     limits = findings.baseline(champion, CONSTRAINTS)
     constraints = read_constraints(limits)
-    seen = read_capture(findings.capture(model, champion, hours(*window)), list(known.columns), window=window)
-    current = profile(seen.features.to_batches(), kinds=kinds_of(known))
+    current, counts = profile_capture(findings.capture(model, champion, hours(*window)), known, window)
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
     statistics = statistics_json(current)
     documents = {STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: violations_json(result.violations)}
     uri = findings.put_files(model, window[0], documents)
-    return _common(monitoring.DATA_QUALITY, champion, seen, window, window[1]) | {
+    return _common(monitoring.DATA_QUALITY, champion, counts, window, window[1]) | {
         "status": result.status,
         "severity": monitoring.severity(
             result.drift,
@@ -128,7 +127,7 @@ def _model_quality(
     }
     uri = findings.put_files(model, window[0], documents, monitoring.MODEL_QUALITY)
     values = quality.numbers(result.metrics)
-    return _common(monitoring.MODEL_QUALITY, champion, seen, window, at) | {
+    return _common(monitoring.MODEL_QUALITY, champion, seen.counts, window, at) | {
         "status": result.status,
         "verdict": result.verdict,
         "severity": "High" if result.verdict == "DEGRADED" else "Low" if result.status == "no_labels" else None,
@@ -148,10 +147,9 @@ def _model_quality(
 
 
 def _common(
-    kind: str, champion: Mapping[str, Any], seen: Capture, window: schedules.Window, at: datetime
+    kind: str, champion: Mapping[str, Any], n: Counts, window: schedules.Window, at: datetime
 ) -> dict[str, Any]:
     """Return what the findings of all monitors have."""
-    n = seen.counts
     return {
         "kind": kind,
         "lines": {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows},
