@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from linnet.decisions import monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import findings
-from linnet.monitoring.capture import Counts, hours, read_capture
+from linnet.monitoring import bias
+from linnet.monitoring.capture import Capture, Counts, hours, read_capture
 from linnet.monitoring.drift import compare
 from linnet.monitoring.files import (
     CONSTRAINTS,
@@ -25,9 +30,10 @@ from linnet.monitoring.live import profile_capture
 from linnet.monitoring.plots import bars
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.store import PROFILE, read_profile
-from linnet.monitoring.truth import join, read_truth
+from linnet.monitoring.truth import Joined, Truth, join, read_truth
 
 _SHOWN = 100
+_HALF = 0.5
 _EARLY = timedelta(hours=1)
 """Labels may come before the capture of their request is written."""
 
@@ -39,7 +45,9 @@ def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any
         BadInputError: there is no such monitor, or what it compares with cannot be used.
         NotFoundError: the model has no spec, no champion, or its champion no baseline.
     """
-    looks = {monitoring.DATA_QUALITY: _data_quality, monitoring.MODEL_QUALITY: _model_quality}
+    looks = {
+        monitoring.DATA_QUALITY: _data_quality, monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
+    }  # fmt: skip
     if kind not in looks:
         raise BadInputError("kind", kind, " | ".join(looks))
     spec, champion = findings.subject(model)
@@ -76,6 +84,7 @@ def _data_quality(
         "distances": {name: dict(values) for name, values in result.distances.items()},
         "violations": violations_json(result.violations[:_SHOWN])["violations"],
         "broken": len(result.violations),
+        "resolution": round(result.resolution, 6),
         "rows": result.rows,
         "emit": constraints.settings.emit,
         "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
@@ -101,20 +110,17 @@ def _model_quality(
 
     The limits are those of its own evaluation on held-out rows, at the threshold for calls that was tuned there.
     """
-    settings, features = spec["monitors"]["model_quality"], list(spec["data"]["features"])
-    known = findings.evaluation(model, champion)
-    decided = known.get("decision") or known
+    settings = spec["monitors"]["model_quality"]
+    decided = _decided(model, champion)
     limits = quality.constraints(read_metrics(decided), float(settings["tolerance"]))
-    seen = read_capture(findings.own_capture(model, champion, hours(*window)), features, window=window)
     at = window[1] + schedules.delay(settings)
-    known_by_now = read_truth(findings.truth(model, hours(window[0] - _EARLY, at)))
-    joined = join(seen, known_by_now)
+    seen, labels, joined = _answered(model, spec, champion, window, at)
     rows = pairs(
         "BinaryClassification", joined.labels, joined.scores,
         unlabelled=joined.unlabelled, unpredicted=joined.unpredicted,
     )  # fmt: skip
     result = judge(
-        rows, limits, threshold=float(decided.get("threshold", 0.5)), minimum_rows=int(settings["minimum_rows"])
+        rows, limits, threshold=float(decided.get("threshold", _HALF)), minimum_rows=int(settings["minimum_rows"])
     )
     dataset = {
         "item_count": rows.scored, "start_time": monitoring.stamp(window[0]), "end_time": monitoring.stamp(window[1]),
@@ -136,13 +142,82 @@ def _model_quality(
         "violations": list(result.violations[:_SHOWN]),
         "broken": len(result.violations),
         "rows": rows.rows,
-        "labels": {
-            "bad": known_by_now.bad, "duplicates": known_by_now.duplicates, "odd": rows.odd_labels,
-            "unlabelled": rows.unlabelled, "unpredicted": rows.unpredicted,
-        },
+        "labels": _labels(labels, joined) | {"odd": rows.odd_labels},
         "join_rate": rows.join_rate,
         "emit": True,
         "uri": uri,
+    }  # fmt: skip
+
+
+def _bias(model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window) -> dict[str, Any]:
+    """Judge how the champion's answers treat a group of its callers, by the labels that came until the delay was over."""
+    settings = spec["monitors"]["bias"]
+    facet, values = str(settings["facet"]), list(settings["disadvantaged"])
+    threshold = float(_decided(model, champion).get("threshold", _HALF))
+    at = window[1] + schedules.delay(settings)
+    seen, labels, joined = _answered(model, spec, champion, window, at)
+    column = seen.features.column(facet)
+    group = pc.is_in(column, pa.array(values, pa.string())).to_numpy()[joined.kept]
+    others = column.is_valid().to_numpy()[joined.kept] & ~group
+    usable = np.isin(joined.labels, (0.0, 1.0))
+    table = bias.count(joined.labels[usable], joined.scores[usable] >= threshold, group[usable], others[usable])
+    parts = {"pre": bias.pre_training(table), "post": bias.post_training(table)}
+    known = parts["pre"]["metrics"] | parts["post"]["metrics"]
+    limits = {name: tuple(limit) for name, limit in settings["limits"].items()}
+    judged = {name: known[name] for name in limits if name in known}
+    worse = bias.excess(judged, limits=limits, intervals=bias.intervals(table))
+    said = {"facet": facet, "facet_value": ",".join(values)}
+    broken = bias.violations(judged, worse, **said)
+    scored, least = int(usable.sum()), int(settings["minimum_rows"])
+    status = "no_data" if seen.rows < least else "no_labels" if scored < least else (
+        "CompletedWithViolations" if broken["violations"] else "Completed"
+    )  # fmt: skip
+    known_enough = status.startswith("Completed")
+    if not known_enough:
+        judged, worse, broken = {}, {}, bias.violations({}, {}, **said)
+    found = broken["violations"]
+    unknown = {n: str((parts["pre"]["unknown"] | parts["post"]["unknown"]).get(n)) for n in limits if n not in judged}
+    analysis = bias.analysis(parts["pre"], parts["post"], label=str(spec["data"]["label"]), **said)
+    uri = findings.put_files(model, window[0], {"analysis.json": analysis, VIOLATIONS: broken}, monitoring.BIAS)
+    return _common(monitoring.BIAS, champion, seen.counts, window, at) | {
+        "status": status,
+        "verdict": "DEGRADED" if found else "UNKNOWN" if unknown else "HEALTHY",
+        "severity": "High" if found else "Low" if status == "no_labels" else None,
+        "facet": facet,
+        "features": [one["metric_name"] for one in found],
+        "scores": {name: round(value, 6) for name, value in judged.items()},
+        "excess": {name: round(value, 6) for name, value in worse.items()},
+        "unknown": unknown,
+        "violations": found,
+        "broken": len(found),
+        "rows": seen.rows,
+        "labels": _labels(labels, joined) | {"odd": len(usable) - scored},
+        "join_rate": joined.join_rate,
+        "emit": True,
+        "uri": uri,
+    }
+
+
+def _decided(model: str, champion: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the champion's evaluation at the threshold that was tuned, or as it is."""
+    known = findings.evaluation(model, champion)
+    return known.get("decision") or known
+
+
+def _answered(
+    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window, at: datetime
+) -> tuple[Capture, Truth, Joined]:
+    """Return what the champion itself answered in a window, and the labels that came up to `at`."""
+    files = findings.own_capture(model, champion, hours(*window))
+    seen = read_capture(files, list(spec["data"]["features"]), window=window)
+    labels = read_truth(findings.truth(model, hours(window[0] - _EARLY, at)))
+    return seen, labels, join(seen, labels)
+
+
+def _labels(labels: Truth, joined: Joined) -> dict[str, int]:
+    return {
+        "bad": labels.bad, "duplicates": labels.duplicates, "unlabelled": joined.unlabelled,
+        "unpredicted": joined.unpredicted,
     }  # fmt: skip
 
 

@@ -12,17 +12,19 @@ from linnet.errors import BadInputError
 
 DATA_QUALITY: Final = "data-quality"
 MODEL_QUALITY: Final = "model-quality"
+BIAS: Final = "bias"
 PREFIX = "aws/sagemaker"
 """Before all namespaces of metrics, unless the stack says otherwise."""
-_NAMESPACES = {DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics"}
+_NAMESPACES = {DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics", BIAS: "bias-metrics"}
 DRIFT = "feature_baseline_drift_"
 WORST = "feature_baseline_drift_max"
 SILENT = "windows_without_data"
 UNLABELLED = "windows_without_labels"
+EXCESS = "bias_excess_max"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 
-Kind = Literal["data-quality", "model-quality"]
+Kind = Literal["data-quality", "model-quality", "bias"]
 Status = Literal["Completed", "CompletedWithViolations", "no_data", "no_labels"]
 Measure = float | dict[str, float]
 """The value of a metric, or its StatisticValues."""
@@ -52,10 +54,11 @@ def running(spec: Mapping[str, Any]) -> dict[Kind, dict[str, Any]]:
     """Return the settings of a spec's monitors that are on; none without capture."""
     if not spec["endpoint"]["capture_percent"]:
         return {}
-    both: dict[Kind, dict[str, Any]] = {
-        DATA_QUALITY: spec["monitors"]["data_quality"], MODEL_QUALITY: spec["monitors"]["model_quality"],
+    monitors = spec["monitors"]
+    known: dict[Kind, dict[str, Any]] = {
+        DATA_QUALITY: monitors["data_quality"], MODEL_QUALITY: monitors["model_quality"], BIAS: monitors["bias"],
     }  # fmt: skip
-    return {kind: settings for kind, settings in both.items() if settings["enabled"]}
+    return {kind: settings for kind, settings in known.items() if settings["enabled"]}
 
 
 def namespace(prefix: str, kind: Kind = DATA_QUALITY) -> str:
@@ -89,12 +92,15 @@ def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
         "bad_lines": float(found["lines"]["bad"]),
         "window_coverage": float(found["coverage"]),
     }
-    if found["kind"] == MODEL_QUALITY:
+    if found["kind"] != DATA_QUALITY:
         values[UNLABELLED] = float(found["status"] == "no_labels")
         values |= {"join_rate": float(found["join_rate"])} if found["join_rate"] is not None else {}
     if found["status"] in ("no_data", "no_labels"):
         return values
     values["violations"] = float(found["broken"])
+    if found["kind"] == BIAS:
+        values |= {EXCESS: max(found["excess"].values())} if found["excess"] else {}
+        return values | {f"bias_metric_{name}": float(score) for name, score in found["scores"].items()}
     if found["kind"] == MODEL_QUALITY:
         return values | {name: float(score) for name, score in found["scores"].items()}
     scores = {name: float(score) for name, score in found["scores"].items() if name not in found["muted"]}
@@ -169,8 +175,8 @@ def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: 
 
 def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     """Return subject, what, why and next step of a finding, for people; features by name, the worst first (MO-04)."""
-    if found["kind"] == MODEL_QUALITY:
-        return _message_of_quality(model, found)
+    if found["kind"] != DATA_QUALITY:
+        return _message_by_labels(model, found)
     scores = sorted(found["scores"].items(), key=lambda item: -item[1])
     worst = ", ".join(f"{name} {score:.2f}" for name, score in scores[:_SHOWN_FEATURES] if score > 0)
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
@@ -183,7 +189,7 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _message_of_quality(model: str, found: Mapping[str, Any]) -> dict[str, str]:
+def _message_by_labels(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     window = f"{found['start']} to {found['end']}"
     counted = f"{found['rows']} rows were answered, of which {found['labels']['unlabelled']} have no label"
     if found["status"] == "no_labels":
@@ -193,8 +199,10 @@ def _message_of_quality(model: str, found: Mapping[str, Any]) -> dict[str, str]:
             "why": f"Lines of ground truth that could not be read: {found['labels']['bad']}. Labels count that came up to "
             f"{found['at']}.",
             "next_step": "See that labels arrive under ground-truth/<endpoint>/yyyy/mm/dd/hh/ with the eventId or inferenceId "
-            "of their request, or raise monitors.model_quality.label_delay_hours.",
+            "of their request, or raise the monitor's label_delay_hours.",
         }
+    if found["kind"] == BIAS:
+        return _message_of_bias(model, found, counted)
     broken = "; ".join(violation["description"] for violation in found["violations"][:_SHOWN_FEATURES])
     return {
         "subject": f"{model}: the live answers got worse ({found['verdict']})",
@@ -202,6 +210,17 @@ def _message_of_quality(model: str, found: Mapping[str, Any]) -> dict[str, str]:
         "why": f"{broken}. {counted}.",
         "next_step": "Where the alarm's floor is reached too, a run starts by itself if the spec lets it; to start one now, "
         "send Retraining Requested on Linnet's bus.",
+    }
+
+
+def _message_of_bias(model: str, found: Mapping[str, Any], counted: str) -> dict[str, str]:
+    broken = "; ".join(f"{one['metric_name']}: {one['description']}" for one in found["violations"][:_SHOWN_FEATURES])
+    unknown = "; ".join(f"{name}: {why}" for name, why in found["unknown"].items())
+    return {
+        "subject": f"{model}: {found['facet']} is treated unlike the others",
+        "what": f"{found['broken']} limits on bias are broken in {found['start']} to {found['end']}.",
+        "why": f"{broken}. {counted}." + (f" Unknown: {unknown}." if unknown else ""),
+        "next_step": "docs/runbook.md, 'A group is treated worse'. Where the spec lets it, a run starts by itself.",
     }
 
 

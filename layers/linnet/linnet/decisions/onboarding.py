@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from linnet.decisions import monitoring, schedules
 from linnet.decisions.names import base, digest, valid_model
 from linnet.errors import BadInputError
+from linnet.events.schedules import every
 
 if TYPE_CHECKING:  # it builds models at import, which whoever only needs names and keys should not pay
     from linnet.events.spec import Spec
@@ -58,7 +59,7 @@ def tags(environment: str, spec: Spec) -> list[dict[str, str]]:
 
 def alarm_names(stack: str, model: str) -> tuple[str, ...]:
     """Return the names of all alarms that a model may have; no release's own alarm is called so."""
-    purposes = ("drift", "drift-notice", "quality", *_SERVING)
+    purposes = ("drift", "drift-notice", "quality", "bias", *_SERVING)
     return tuple(f"{base(stack, model)}-{purpose}" for purpose in purposes)
 
 
@@ -76,6 +77,7 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
     """
     watched = spec.monitors.data_quality.enabled and spec.endpoint.capture_percent
     drift = _drift(stack, spec, topic, prefix) if watched else []
+    drift += _bias(stack, spec, topic, prefix) if spec.monitors.bias.enabled and spec.endpoint.capture_percent else []
     floor, judged = spec.monitors.alarms.accuracy_below, spec.monitors.model_quality
     if floor is None:
         return drift
@@ -89,6 +91,19 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
             "Namespace": monitoring.namespace(prefix, "model-quality"), "MetricName": "accuracy",
             "Statistic": "Average", "Dimensions": monitoring.dimensions(stack, spec.model, "model-quality"),
             "Threshold": floor, "ComparisonOperator": "LessThanThreshold",
+        },
+    ]  # fmt: skip
+
+
+def _bias(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any]]:
+    """The alarm on limits that a group's treatment breaks (TG-09)."""
+    return [
+        _told(topic, "ignore", every(spec.monitors.bias.schedule).minutes * 60, 1) | {
+            "AlarmName": f"{base(stack, spec.model)}-bias",
+            "AlarmDescription": f"{spec.model}: a limit on bias is broken. Starts a run where the spec lets it.",
+            "Namespace": monitoring.namespace(prefix, "bias"), "MetricName": monitoring.EXCESS,
+            "Statistic": "Maximum", "Dimensions": monitoring.dimensions(stack, spec.model, "bias"),
+            "Threshold": 0.0, "ComparisonOperator": "GreaterThanThreshold",
         },
     ]  # fmt: skip
 

@@ -208,6 +208,9 @@ class Spec(Part):
         unknown = sorted(set(self.monitors.metrics_for) - set(self.data.features))
         if unknown:
             raise ValueError(f"monitors.metrics_for names what is no feature of data.features: {unknown}")
+        facet = self.monitors.bias.facet
+        if facet is not None and facet not in self.data.features:
+            raise ValueError(f"monitors.bias.facet must be one of data.features, which are captured: {facet}")
         return self
 
     @model_validator(mode="after")

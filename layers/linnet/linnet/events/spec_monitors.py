@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from linnet.errors import BadInputError
 from linnet.events.schedules import every
 from linnet.events.spec_parts import COLUMN, Fraction, Part
+
+Metric = Literal[
+    "CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "DPPL", "DI", "AD", "RD", "SD", "DAR", "DRR", "DCA", "DCR", "TE", "GE"
+]  # fmt: skip
+"""Those of Clarify's metrics of bias that a table of counts has."""
 
 
 def _known(text: str) -> str:
@@ -17,6 +22,10 @@ def _known(text: str) -> str:
     except BadInputError as error:
         raise ValueError(error.allowed) from None
     return text
+
+
+def _allowed() -> dict[Metric, tuple[float, float]]:
+    return {"DI": (0.8, 1.25), "AD": (-0.05, 0.05)}
 
 
 SCHEDULE = Annotated[str, AfterValidator(_known)]
@@ -71,6 +80,32 @@ class ModelQuality(Part):
         return self
 
 
+class BiasDrift(Part):
+    """The bias monitor: how the live answers treat a group of the captured rows, once labels are there (MO-07, XB-02)."""
+
+    enabled: bool = False
+    schedule: SCHEDULE = "daily"
+    label_delay_hours: int = Field(default=72, ge=0, le=30 * 24)
+    facet: COLUMN | None = None
+    """A feature; rows without it belong to neither side."""
+    disadvantaged: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=50)
+    """Its values that make the group, spelled as callers send them; all other rows are compared with it."""
+    limits: dict[Metric, tuple[float, float]] = Field(default_factory=_allowed, min_length=1)
+    """The range of each metric that is judged, as [low, high]; it is broken when its 95 % interval lies outside."""
+    minimum_rows: int = Field(default=200, ge=60)
+    """With fewer labelled rows the window is unknown."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.enabled and (self.facet is None or not self.disadvantaged):
+            raise ValueError("'bias' needs 'facet' and 'disadvantaged' when it is enabled")
+        if wrong := [name for name, (low, high) in self.limits.items() if low >= high]:
+            raise ValueError(f"'limits' of {wrong[0]} must be [low, high] with low below high")
+        if not 0 < every(self.schedule).minutes <= 24 * 60:
+            raise ValueError("'schedule' of bias must be at most daily, the longest period of its alarm")
+        return self
+
+
 class Alarms(Part):
     """Alarms on what serves, each off as null; people hear of them, no release is taken back by them."""
 
@@ -91,4 +126,5 @@ class Monitors(Part):
     """Features that have CloudWatch metrics of their own; the largest drift of all is always one."""
     data_quality: DataQuality = DataQuality()
     model_quality: ModelQuality = ModelQuality()
+    bias: BiasDrift = BiasDrift()
     alarms: Alarms = Alarms()
