@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.monitoring import template
+from linnet.monitoring import live, template
 from linnet.monitoring.capture import read_capture
 from linnet.monitoring.live import profile_capture
 from linnet.monitoring.profile import kinds_of, profile
@@ -31,6 +31,7 @@ def test_a_window_is_the_same_in_pieces_and_as_a_whole(files: list[list[bytes]])
 
 def test_pieces_that_hold_other_rows_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template, "_PIECE_BYTES", 20_000)
+    monkeypatch.setattr(live, "_ROWS_AT_ONCE", 100)
     files = [b"\n".join(usual(300)), line("1,2") + b"\n", b"\n".join(usual(50))]
     found, counts = profile_capture(files, BASELINE)
 

@@ -6,8 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from linnet.monitoring.capture import Counts, read_batches
 from linnet.monitoring.profile import Profile, kinds_of, merge, profile
+
+
+_ROWS_AT_ONCE = 100_000
+"""Rows are profiled so many together: a profile of few costs as much as one of many."""
 
 
 def profile_capture(
@@ -16,11 +22,20 @@ def profile_capture(
     """Return the profile of the rows in capture files, read as the baseline's columns, and what became of each line.
 
     Rows count that have as many fields as most have; so a window in which a column is missing is seen as one. Pieces are
-    profiled one by one and merged, which is the same as all at once. `window` is (from, to), aware.
+    profiled and merged, which is the same as all at once. `window` is (from, to), aware.
     """
     kinds, counts = kinds_of(baseline), Counts()
     found: dict[int, Profile] = {}
+    held: dict[int, list[pa.RecordBatch]] = {}
+
+    def fold(width: int) -> None:
+        made = profile(held.pop(width), kinds=kinds)
+        found[width] = merge([found[width], made]) if width in found else made
+
     for rows in read_batches(files, list(baseline.columns), kinds, window=window, counts=counts):
-        made = profile([rows.features], kinds=kinds)
-        found[rows.width] = merge([found[rows.width], made]) if rows.width in found else made
+        held.setdefault(rows.width, []).append(rows.features)
+        if sum(batch.num_rows for batch in held[rows.width]) >= _ROWS_AT_ONCE:
+            fold(rows.width)
+    for width in list(held):
+        fold(width)
     return found.get(counts.width) or profile([], kinds=kinds), counts
