@@ -11,7 +11,6 @@ import pyarrow as pa
 from linnet.monitoring.capture import Counts, read_batches
 from linnet.monitoring.profile import Profile, kinds_of, merge, profile
 
-
 _ROWS_AT_ONCE = 100_000
 """Rows are profiled so many together: a profile of few costs as much as one of many."""
 
