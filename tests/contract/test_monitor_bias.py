@@ -12,7 +12,7 @@ from linnet.errors import BadInputError
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import ledger
 from models.flights import data as flights
-from tests.contract.onboarding_world import CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
+from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
 
 START, END, READY = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-24T00:00:00Z"
 CONFIG, RUN, FACET = "linnet-flights-v1-f1", "r0123456789ab", flights.FEATURES[0]
@@ -131,6 +131,7 @@ def test_i7_without_labels_nothing_is_known_and_it_is_told(serving: World) -> No
 
     assert look()["status"] == "no_labels"
     assert (finding()["verdict"], finding()["scores"]) == ("UNKNOWN", {})
+    assert "are needed" in finding()["unknown"]["DI"]
     seen = metrics(serving)
     assert seen["windows_without_labels"] == 1.0
     assert not [name for name in seen if name.startswith("bias_")]
@@ -148,6 +149,26 @@ def test_i7_a_group_of_too_few_rows_is_unknown_and_says_why(serving: World) -> N
     found = finding()
     assert found["verdict"] == "UNKNOWN"
     assert "the group has 0 rows" in found["unknown"]["DI"]
+    assert "bias_excess_max" not in metrics(serving)
+
+
+def test_i7_rows_without_the_facets_column_are_refused_by_name(serving: World) -> None:
+    answered(serving, 0.5, 0.5, labels=False)
+    key = f"data-capture/{CONFIG}/linnet-flights/blue/2026/11/20/07/x.jsonl"
+    spec = (ledger.read("model/flights", "spec") or {})["spec"]
+    last = flights.FEATURES[-1]
+    spec["monitors"]["bias"]["facet"] = last
+    ledger.change("model/flights", "spec", put={"spec": spec})
+    lines = serving.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode().splitlines()
+    cut = []
+    for record in map(json.loads, lines):
+        asked = record["captureData"]["endpointInput"]
+        asked["data"] = asked["data"].rpartition(",")[0]
+        cut.append(json.dumps(record))
+    serving.put(key, "\n".join(cut))
+
+    with pytest.raises(BadInputError, match=f"facet.*{last}"):
+        look()
 
 
 def test_the_alarm_is_on_the_worst_excess_and_goes_with_the_monitor_tg_09() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -21,28 +20,12 @@ from linnet.monitoring import profile as engine
 from linnet.monitoring.distances import chi_squared, distances, l_infinity, psi, relative_shift, robust
 from linnet.monitoring.drift import compare
 from linnet.monitoring.files import Settings, read_constraints, read_statistics, statistics_json, suggest_constraints
-from linnet.monitoring.profile import Column, Profile, kinds_of, profile
+from linnet.monitoring.profile import Profile, kinds_of, profile
 from linnet.monitoring.store import profile_bytes, read_profile
 from tests.monitoring import shifts
+from tests.monitoring.test_drift import FLOATS, categories, column, profile_of, through_json
 
-FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
 ROWS = 1_000_000 if os.environ.get("LINNET_NIGHTLY") else 100_000
-
-
-def column(values: Any) -> Column:
-    return profile_of(x=values).columns["x"]
-
-
-def profile_of(**columns: Any) -> Profile:
-    return profile([pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})])
-
-
-def categories(**counts: int) -> Column:
-    return Column("x", numeric=False, text=sum(counts.values()), categories=counts)
-
-
-def through_json(document: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(document, allow_nan=False))
 
 
 def test_deequ_numeric_vector() -> None:

@@ -156,6 +156,10 @@ def _bias(model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], wind
     threshold = float(_decided(model, champion).get("threshold", _HALF))
     at = window[1] + schedules.delay(settings)
     seen, labels, joined = _answered(model, spec, champion, window, at)
+    if facet not in seen.features.column_names:
+        raise BadInputError(
+            "monitors.bias.facet", facet, f"one of {len(seen.features.column_names)} columns most rows have"
+        )
     column = seen.features.column(facet)
     group = pc.is_in(column, pa.array(values, pa.string())).to_numpy()[joined.kept]
     others = column.is_valid().to_numpy()[joined.kept] & ~group
@@ -176,7 +180,9 @@ def _bias(model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], wind
     if not known_enough:
         judged, worse, broken = {}, {}, bias.violations({}, {}, **said)
     found = broken["violations"]
-    unknown = {n: str((parts["pre"]["unknown"] | parts["post"]["unknown"]).get(n)) for n in limits if n not in judged}
+    why = parts["pre"]["unknown"] | parts["post"]["unknown"]
+    few = f"{scored} rows have a label; at least {least} are needed"
+    unknown = {name: str(why.get(name, few)) for name in limits if name not in judged}
     analysis = bias.analysis(parts["pre"], parts["post"], label=str(spec["data"]["label"]), **said)
     uri = findings.put_files(model, window[0], {"analysis.json": analysis, VIOLATIONS: broken}, monitoring.BIAS)
     return _common(monitoring.BIAS, champion, seen.counts, window, at) | {

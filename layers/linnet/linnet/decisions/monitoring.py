@@ -99,7 +99,9 @@ def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
         return values
     values["violations"] = float(found["broken"])
     if found["kind"] == BIAS:
-        values |= {EXCESS: max(found["excess"].values())} if found["excess"] else {}
+        worst = max(found["excess"].values(), default=0.0)
+        if worst > 0 or not found["unknown"]:  # where a limit could not be judged, 0 would say that all are kept (I7)
+            values[EXCESS] = worst
         return values | {f"bias_metric_{name}": float(score) for name, score in found["scores"].items()}
     if found["kind"] == MODEL_QUALITY:
         return values | {name: float(score) for name, score in found["scores"].items()}
