@@ -20,6 +20,8 @@ LARGEST_FILE = 32 * 1024 * 1024
 LARGEST_WINDOW = 512 * 1024 * 1024
 """Bytes of capture that one look may read; a model with more traffic samples its capture (capture_percent)."""
 _METRICS_A_CALL = 500
+MOST_WINDOWS = 1_000
+"""Windows that a tick takes; the next tick takes the others. What a state machine hears of each together is at most 256 KiB."""
 
 
 def due(at: str, *, model: str | None = None, again: bool = False, correlation_id: str = "") -> list[dict[str, str]]:
@@ -29,13 +31,16 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
     its age; so a look that takes long or a baseline that is gone does not start, and tell people, every five minutes.
     Who asks with the same `correlation_id`, or names the model, gets it. Models whose monitor or capture is off and models
     without champion are left out, and so are windows from before the champion. `again` looks again at the last.
+    Those beyond `MOST_WINDOWS` are not taken: the next tick gets them.
 
     Raises:
         NotFoundError: `model` is named but not onboarded.
     """
-    found = []
+    found: list[dict[str, str]] = []
     models = [model] if model else [str(row["model"]) for row in ledger.query("models")]
     for name in models:
+        if len(found) >= MOST_WINDOWS:
+            break
         spec, champion = specs.read(name), ledger.read(f"model/{name}", "champion")
         if spec is None and model:
             raise NotFoundError(f"model {model} is not onboarded")
@@ -53,6 +58,24 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
                 + (windows[-1:] if again else [])
             ]
     return [one for number, one in enumerate(found) if one not in found[:number]]
+
+
+def hand_out(windows: Sequence[Mapping[str, str]], execution: str, *, correlation_id: str) -> dict[str, Any]:
+    """Write what functions look at as an array for the execution's Distributed Map; return where it is, and the rest.
+
+    Each window has `correlation_id` and `work`, the prefix of keys below which its look may keep what later steps need: the
+    children of a Distributed Map see no variables of their parent. Written again for the same execution, it is the same.
+    `jobs` are the windows at which SageMaker jobs look (`monitoring.BY_JOB`).
+    """
+    each = [
+        {**one, "correlation_id": correlation_id, "work": monitoring.work_folder(execution, one)} for one in windows
+    ]
+    jobs = [one for one in each if one["kind"] in monitoring.BY_JOB]
+    others = [one for one in each if one["kind"] not in monitoring.BY_JOB]
+    bucket, key = settings().data_bucket, f"{monitoring.work_folder(execution)}due.json"
+    if others:
+        s3.put(f"s3://{bucket}/{key}", json.dumps(others).encode())
+    return {"count": len(others), "bucket": bucket, "key": key, "jobs": jobs}
 
 
 def _unseen(
