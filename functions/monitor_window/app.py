@@ -12,8 +12,8 @@ from linnet.handling import task
 
 @task
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take `{model, kind, start, end, correlation_id}`; return `{model, status, severity, features}`."""
+    """Take `{model, kind, start, end, correlation_id, work}`; return `{model, status, severity, features}`."""
     start, end = monitoring.parse_time(event["start"]), monitoring.parse_time(event["end"])
-    found = window.look(event["kind"], event["model"], start, end)
+    found = window.look(event["kind"], event["model"], start, end, event["work"])
     findings.record(event["model"], start, found, correlation_id=event["correlation_id"])
     return {"model": event["model"]} | {name: found[name] for name in ("status", "severity", "features")}

@@ -382,7 +382,7 @@ def test_a_person_is_asked_once_with_all_that_would_go_and_the_token_stays_secre
     again = handler("ask_offboarding")(given | {"token": "the second token"}, CONTEXT)
 
     assert plan["things"] == {
-        "endpoint": 1, "endpoint config": 2, "model": 2, "alarm": 7, "experiment": 1, "model package group": 1,
+        "endpoint": 1, "endpoint config": 2, "model": 2, "alarm": 8, "experiment": 1, "model package group": 1,
     }  # fmt: skip
     assert plan["why"] == "version 2 serves"
     assert first == again == {"decision_id": first["decision_id"], "state": "OPEN"}

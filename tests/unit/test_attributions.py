@@ -195,7 +195,7 @@ def test_a_sample_keeps_the_order_and_is_the_same_for_a_seed() -> None:
     found = sample(rows, 10, 7)
     assert found == sample(rows, 10, 7) == sorted(found, key=lambda row: int(row[0]))
     assert len({row[0] for row in found}) == 10
-    assert sample(rows, 1000, 7) is rows
+    assert sample(rows, 1000, 7) == rows
 
 
 # --- script mode ---------------------------------------------------------------------------------------------------

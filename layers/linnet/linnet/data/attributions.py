@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-LARGEST_FILE = 256 * 1024 * 1024
 NO_SHAP = (
     "shap is not in the image and could not be installed from requirements.txt beside attributions.py:"
     " let the job have a network, or explain built-in XGBoost models alone"
@@ -70,7 +69,7 @@ def explain(request: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
     """Return the analysis.json of each set of rows that the request asks for."""
     features = request["features"]
     asked = sorted(set(request["explain"]) | ({"baseline"} if request["algorithm"] != "xgboost" else set()))
-    rows = {name: sample(read_rows(folder / name, len(features)), request["sample"], request["seed"]) for name in asked}
+    rows = {name: read_rows(folder / name, len(features), request["sample"], request["seed"]) for name in asked}
     with tempfile.TemporaryDirectory() as unpacked:
         model_dir = unpack(folder / "model", Path(unpacked) / "model")
         if request["algorithm"] == "xgboost":
@@ -84,24 +83,22 @@ def explain(request: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
     return {name: analysis(features, method, *values[name]) for name in request["explain"]}
 
 
-def read_rows(folder: Path, width: int) -> list[list[str]]:
-    """Return the fields of the one CSV file in a folder.
+def read_rows(folder: Path, width: int, most: int, seed: int) -> list[list[str]]:
+    """Return the fields of a sample of the one CSV file in a folder, which may be larger than the memory.
 
     Raises:
-        AttributionError: it is too large, has no rows, or a line of another width.
+        AttributionError: it has no rows, or a line of another width.
     """
-    path = only_file(folder)
-    if path.stat().st_size > LARGEST_FILE:
-        raise AttributionError(f"{path.name} has {path.stat().st_size} bytes; allowed: {LARGEST_FILE}")
+    path, count = only_file(folder), 0
     with path.open(encoding="utf-8", newline="") as file:
-        rows = []
-        for number, row in enumerate(csv.reader(file), 1):
+        for count, row in enumerate(csv.reader(file), 1):
             if len(row) != width:
-                raise AttributionError(f"{path.name}, line {number} has {len(row)} fields; allowed: {width}")
-            rows.append(row)
-    if not rows:
+                raise AttributionError(f"{path.name}, line {count} has {len(row)} fields; allowed: {width}")
+    if not count:
         raise AttributionError(f"{path.name} has no rows")
-    return rows
+    chosen = set(places(count, most, seed))
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for place, row in enumerate(csv.reader(file)) if place in chosen]
 
 
 def only_file(folder: Path) -> Path:
@@ -114,11 +111,15 @@ def only_file(folder: Path) -> Path:
 
 def sample(rows: list[list[str]], most: int, seed: int) -> list[list[str]]:
     """Return at most so many of the rows, in their order; the same for the same seed."""
-    if len(rows) <= most:
-        return rows
+    return [rows[place] for place in places(len(rows), most, seed)]
+
+
+def places(count: int, most: int, seed: int) -> list[int]:
+    """Return at most so many of the places before a count, in their order; the same for the same seed."""
+    if count <= most:
+        return list(range(count))
     # Not default_rng: RandomState's stream is frozen over all versions of numpy.
-    chosen = np.random.RandomState(seed).choice(len(rows), most, replace=False)
-    return [rows[place] for place in sorted(chosen.tolist())]
+    return sorted(np.random.RandomState(seed).choice(count, most, replace=False).tolist())
 
 
 def unpack(folder: Path, into: Path) -> Path:

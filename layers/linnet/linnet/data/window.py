@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from linnet.data import explanation
 from linnet.decisions import monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
-from linnet.gateways import findings
+from linnet.gateways import explanations, findings
 from linnet.monitoring import bias
 from linnet.monitoring.capture import Capture, Counts, hours, read_capture
 from linnet.monitoring.drift import compare
@@ -38,15 +40,18 @@ _EARLY = timedelta(hours=1)
 """Labels may come before the capture of their request is written."""
 
 
-def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any]:
+def look(kind: str, model: str, start: datetime, end: datetime, work: str = "") -> dict[str, Any]:
     """Return what a monitor finds in the window, after its files and the report for people were written.
+
+    `work` is the prefix below which earlier steps of the look left what they found.
 
     Raises:
         BadInputError: there is no such monitor, or what it compares with cannot be used.
         NotFoundError: the model has no spec, no champion, or its champion no baseline.
     """
-    looks = {
+    looks: dict[str, Callable[..., dict[str, Any]]] = {
         monitoring.DATA_QUALITY: _data_quality, monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
+        monitoring.ATTRIBUTION: functools.partial(_attribution, work=work),
     }  # fmt: skip
     if kind not in looks:
         raise BadInputError("kind", kind, " | ".join(looks))
@@ -54,6 +59,7 @@ def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any
     found = looks[kind](model, spec, champion, (start, end))
     plots, least = found.pop("bars", []), spec["monitors"][kind.replace("-", "_")]["minimum_rows"]
     more = {"model": model, "bars": plots, "minimum_rows": least, "links": findings.links(model, champion)}
+    more |= {"top": explanation.top(model, spec, champion)}
     findings.put_report(str(found["uri"]), report.html(found | more))
     return found
 
@@ -202,6 +208,16 @@ def _bias(model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], wind
         "emit": True,
         "uri": uri,
     }
+
+
+def _attribution(
+    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window, work: str
+) -> dict[str, Any]:
+    """Conclude from what a job has explained, of the champion that it explained."""
+    seen = explanations.seen(work)
+    counts = explanation.counted(seen)
+    found = explanation.conclude(model, spec, window, seen)
+    return _common(monitoring.ATTRIBUTION, {**champion, **seen["champion"]}, counts, window, window[1]) | found
 
 
 def _decided(model: str, champion: Mapping[str, Any]) -> Mapping[str, Any]:

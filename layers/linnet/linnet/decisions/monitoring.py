@@ -13,19 +13,24 @@ from linnet.errors import BadInputError
 DATA_QUALITY: Final = "data-quality"
 MODEL_QUALITY: Final = "model-quality"
 BIAS: Final = "bias"
+ATTRIBUTION: Final = "attribution"
 PREFIX = "aws/sagemaker"
 """Before all namespaces of metrics, unless the stack says otherwise."""
-_NAMESPACES = {DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics", BIAS: "bias-metrics"}
+_NAMESPACES = {
+    DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics", BIAS: "bias-metrics", ATTRIBUTION: "explainability-metrics",
+}  # fmt: skip
+_FOLDERS = {DATA_QUALITY: "", MODEL_QUALITY: "model-quality/", BIAS: "bias/", ATTRIBUTION: "explainability/"}
 DRIFT = "feature_baseline_drift_"
 WORST = "feature_baseline_drift_max"
 SILENT = "windows_without_data"
 UNLABELLED = "windows_without_labels"
 EXCESS = "bias_excess_max"
+NDCG = "ndcg"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 
-Kind = Literal["data-quality", "model-quality", "bias"]
-BY_JOB: frozenset[Kind] = frozenset()
+Kind = Literal["data-quality", "model-quality", "bias", "attribution"]
+BY_JOB: frozenset[Kind] = frozenset({ATTRIBUTION})
 """The monitors whose windows a SageMaker job looks at; functions look at those of all others."""
 Status = Literal["Completed", "CompletedWithViolations", "no_data", "no_labels"]
 Measure = float | dict[str, float]
@@ -59,6 +64,7 @@ def running(spec: Mapping[str, Any]) -> dict[Kind, dict[str, Any]]:
     monitors = spec["monitors"]
     known: dict[Kind, dict[str, Any]] = {
         DATA_QUALITY: monitors["data_quality"], MODEL_QUALITY: monitors["model_quality"], BIAS: monitors["bias"],
+        ATTRIBUTION: monitors["attribution"],
     }  # fmt: skip
     return {kind: settings for kind, settings in known.items() if settings["enabled"]}
 
@@ -94,12 +100,17 @@ def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
         "bad_lines": float(found["lines"]["bad"]),
         "window_coverage": float(found["coverage"]),
     }
-    if found["kind"] != DATA_QUALITY:
+    if found["kind"] in (MODEL_QUALITY, BIAS):
         values[UNLABELLED] = float(found["status"] == "no_labels")
         values |= {"join_rate": float(found["join_rate"])} if found["join_rate"] is not None else {}
     if found["status"] in ("no_data", "no_labels"):
         return values
-    values["violations"] = float(found["broken"])
+    return values | {"violations": float(found["broken"])} | _judged(found)
+
+
+def _judged(found: Mapping[str, Any]) -> dict[str, Measure]:
+    """Return the metrics of what a window was judged by."""
+    values: dict[str, Measure] = {}
     if found["kind"] == BIAS:
         worst = max(found["excess"].values(), default=0.0)
         if worst > 0 or not found["unknown"]:  # where a limit could not be judged, 0 would say that all are kept (I7)
@@ -107,6 +118,11 @@ def metrics(found: Mapping[str, Any]) -> dict[str, Measure]:
         return values | {f"bias_metric_{name}": float(score) for name, score in found["scores"].items()}
     if found["kind"] == MODEL_QUALITY:
         return values | {name: float(score) for name, score in found["scores"].items()}
+    if found["kind"] == ATTRIBUTION:
+        values[NDCG] = float(found["ndcg"])
+        return values | {
+            f"feature_{name}": float(found["scores"][name]) for name in found["named"] if name in found["scores"]
+        }
     scores = {name: float(score) for name, score in found["scores"].items() if name not in found["muted"]}
     if scores:
         values[WORST] = max(scores.values())
@@ -162,8 +178,7 @@ def results_folder(endpoint: str, start: datetime, kind: Kind = DATA_QUALITY) ->
     Those of data quality lie there themselves, those of other monitors in a folder of their own.
     """
     minute = f"{start:%M}/" if start.minute else ""
-    inner = "" if kind == DATA_QUALITY else f"{kind}/"
-    return f"monitoring/{endpoint}/{start:%Y/%m/%d/%H}/{minute}{inner}"
+    return f"monitoring/{endpoint}/{start:%Y/%m/%d/%H}/{minute}{_FOLDERS[kind]}"
 
 
 def work_folder(execution: str, window: Mapping[str, str] | None = None) -> str:
@@ -185,6 +200,8 @@ def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: 
 
 def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     """Return subject, what, why and next step of a finding, for people; features by name, the worst first (MO-04)."""
+    if found["kind"] == ATTRIBUTION:
+        return _message_of_attribution(model, found)
     if found["kind"] != DATA_QUALITY:
         return _message_by_labels(model, found)
     scores = sorted(found["scores"].items(), key=lambda item: -item[1])
@@ -231,6 +248,20 @@ def _message_of_bias(model: str, found: Mapping[str, Any], counted: str) -> dict
         "what": f"{found['broken']} limits on bias are broken in {found['start']} to {found['end']}.",
         "why": f"{broken}. {counted}." + (f" Unknown: {unknown}." if unknown else ""),
         "next_step": "docs/runbook.md, 'A group is treated worse'. Where the spec lets it, a run starts by itself.",
+    }
+
+
+def _message_of_attribution(model: str, found: Mapping[str, Any]) -> dict[str, str]:
+    moved = "; ".join(
+        f"{one['feature']} from place {one['baseline_rank']} to {one['live_rank']}"
+        for one in found["ranks"][:_SHOWN_FEATURES]
+    )
+    return {
+        "subject": f"{model}: it decides by other features than before",
+        "what": f"{found['violations'][0]['description']} in {found['start']} to {found['end']}.",
+        "why": f"Features that changed their place: {moved}. Rows explained: {found['explained']} of {found['rows']}.",
+        "next_step": "Look for a damaged or new source of these features first. Where the spec lets it, a run starts by "
+        "itself; to start one now, send Retraining Requested on Linnet's bus.",
     }
 
 

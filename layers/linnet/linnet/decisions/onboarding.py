@@ -59,7 +59,7 @@ def tags(environment: str, spec: Spec) -> list[dict[str, str]]:
 
 def alarm_names(stack: str, model: str) -> tuple[str, ...]:
     """Return the names of all alarms that a model may have; no release's own alarm is called so."""
-    purposes = ("drift", "drift-notice", "quality", "bias", *_SERVING)
+    purposes = ("drift", "drift-notice", "quality", "bias", "attribution", *_SERVING)
     return tuple(f"{base(stack, model)}-{purpose}" for purpose in purposes)
 
 
@@ -78,6 +78,8 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
     watched = spec.monitors.data_quality.enabled and spec.endpoint.capture_percent
     drift = _drift(stack, spec, topic, prefix) if watched else []
     drift += _bias(stack, spec, topic, prefix) if spec.monitors.bias.enabled and spec.endpoint.capture_percent else []
+    explained = spec.monitors.attribution.enabled and spec.endpoint.capture_percent
+    drift += _attribution(stack, spec, topic, prefix) if explained else []
     floor, judged = spec.monitors.alarms.accuracy_below, spec.monitors.model_quality
     if floor is None:
         return drift
@@ -104,6 +106,21 @@ def _bias(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any
             "Namespace": monitoring.namespace(prefix, "bias"), "MetricName": monitoring.EXCESS,
             "Statistic": "Maximum", "Dimensions": monitoring.dimensions(stack, spec.model, "bias"),
             "Threshold": 0.0, "ComparisonOperator": "GreaterThanThreshold",
+        },
+    ]  # fmt: skip
+
+
+def _attribution(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any]]:
+    """The alarm on a ranking of the features that is not the champion's own any more (TG-09)."""
+    wanted = spec.monitors.attribution
+    return [
+        _told(topic, "ignore", every(wanted.schedule).minutes * 60, 1) | {
+            "AlarmName": f"{base(stack, spec.model)}-attribution",
+            "AlarmDescription": f"{spec.model}: the NDCG of the features' ranking is below {wanted.minimum_ndcg}. Starts a "
+            "run where the spec lets it.",
+            "Namespace": monitoring.namespace(prefix, "attribution"), "MetricName": monitoring.NDCG,
+            "Statistic": "Minimum", "Dimensions": monitoring.dimensions(stack, spec.model, "attribution"),
+            "Threshold": wanted.minimum_ndcg, "ComparisonOperator": "LessThanThreshold",
         },
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ It may be read at night on a phone, so no line is wider than the screen and no s
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "good": "The groups are treated alike, within the limits", "bad": "The groups are not treated alike",
     },
     "attribution": {
-        "title": "feature attribution", "noun": "feature", "score": "",
+        "title": "feature attribution", "noun": "feature", "score": "attribution",
         "good": "The model decides by the same features", "bad": "The model decides by other features than before",
     },
 }  # fmt: skip
@@ -86,6 +87,7 @@ DISTANCES = {
     "jensen_shannon_robust": "robust Jensen-Shannon", "wasserstein": "Wasserstein",
     "wasserstein_robust": "robust Wasserstein", "wasserstein_raw": "Wasserstein in its unit", "mean_shift": "mean",
     "chi_squared": "chi-squared", "p_value": "p-value", "new_categories": "new categories",
+    "attribution_before": "in training",
 }  # fmt: skip
 """The distances in the order in which they are shown; others follow by their own names."""
 _STYLE = """
@@ -146,9 +148,10 @@ _HEAD = """<!doctype html>
 def html(document: Mapping[str, Any]) -> str:
     """Return the page of a finding; the same finding gives the same page.
 
-    `document` is the finding with `model`, and optionally `bars` and `links`. `bars` are `{feature, drift, threshold,
-    baseline, current}` a drifted feature, both sides lists of `{label, share}` with the same labels. `links` are the
-    executions (ARN) or addresses (https) of `run` and `release`.
+    `document` is the finding with `model`, and optionally `bars`, `links` and `top`. `bars` are `{feature, drift, threshold,
+    baseline, current}` a drifted feature, both sides lists of `{label, share}` with the same labels, and optionally the
+    `measure` of which drift is a value. `links` are the executions (ARN) or addresses (https) of `run` and `release`, `top`
+    the features that decide most (XB-03).
 
     Raises:
         BadInputError: model, start, end or status is missing or unknown, or the two sides of a plot do not match.
@@ -220,6 +223,8 @@ def _why(document: Mapping[str, Any], kind: Mapping[str, str]) -> str:
         text += f"<p>{more} more are in constraint_violations.json.</p>\n"
     if document.get("class") in MEANINGS:
         text += f"<p>{_text(MEANINGS[document['class']])}</p>\n"
+    if document.get("top"):
+        text += f"<p>What decides most, by training: {', '.join(map(_name, document['top']))}.</p>\n"
     care = "".join(f"<li>{_text(one)}</li>\n" for one in _care(document))
     return text + (f"<h3>Read it with care</h3>\n<ul>\n{care}</ul>\n" if care else "")
 
@@ -245,6 +250,11 @@ def _reason(document: Mapping[str, Any], kind: Mapping[str, str], broken: int) -
     if broken:
         names = len(document.get("features") or [])
         said = f"{_count(names, kind['noun'])} {'breaks' if names == 1 else 'break'} {_count(broken, 'constraint')}."
+    if document.get("ranks"):
+        moved = (
+            f"{one['feature']} from place {one['baseline_rank']} to {one['live_rank']}" for one in document["ranks"]
+        )
+        said += f" By rank: {', '.join(itertools.islice(moved, MOST_PLOTS))}."
     ranked = _ranked(document)
     if not ranked or not kind["score"]:
         return said
@@ -294,7 +304,7 @@ def _plot(one: Mapping[str, Any]) -> str:
     left_out = f"<p>{len(pairs) - MOST_BARS} more are not shown.</p>\n" if len(pairs) > MOST_BARS else ""
     return (
         f"<figure>\n<figcaption><h3>{_name(one['feature'])}</h3>\n"
-        f"<p>drift {_number(one['drift'])}, threshold {_number(one['threshold'])}</p>\n"
+        f"<p>{_text(one.get('measure', 'drift'))} {_number(one['drift'])}, threshold {_number(one['threshold'])}</p>\n"
         f"<p>most changed: {_name(label)}, {_percent(before)} to {_percent(now)}</p></figcaption>\n"
         f'<table class="bars">\n{rows}</table>\n{left_out}</figure>\n'
     )

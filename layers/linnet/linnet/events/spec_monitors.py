@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from linnet.errors import BadInputError
 from linnet.events.schedules import every
-from linnet.events.spec_parts import COLUMN, Fraction, Part
+from linnet.events.spec_parts import COLUMN, INSTANCE, Fraction, Part
 
 Metric = Literal[
     "CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "DPPL", "DI", "AD", "RD", "SD", "DAR", "DRR", "DCA", "DCR", "TE", "GE"
@@ -106,6 +106,29 @@ class BiasDrift(Part):
         return self
 
 
+class Attribution(Part):
+    """The attribution monitor: whether the live rows rank the features as the champion's own rows do (MO-08)."""
+
+    enabled: bool = False
+    schedule: SCHEDULE = "daily"
+    minimum_ndcg: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Below it the ranking has drifted; 0.90 is Clarify's own."""
+    sample: int = Field(default=2000, ge=30, le=10_000)
+    """So many rows of the window are explained, and so many held-out rows of the champion's run, once a champion."""
+    minimum_rows: int = Field(default=100, ge=30)
+    """With fewer rows the window is unknown."""
+    instance_type: INSTANCE = "ml.m5.xlarge"
+    """On which a processing job explains them."""
+
+    @model_validator(mode="after")
+    def _alarming(self) -> Self:
+        if not 60 <= every(self.schedule).minutes <= 24 * 60:  # noqa: PLR2004 - minutes
+            raise ValueError(
+                "'schedule' of attribution must be hourly to daily: its job takes minutes, its alarm's period at most a day"
+            )
+        return self
+
+
 class Alarms(Part):
     """Alarms on what serves, each off as null; people hear of them, no release is taken back by them."""
 
@@ -127,4 +150,5 @@ class Monitors(Part):
     data_quality: DataQuality = DataQuality()
     model_quality: ModelQuality = ModelQuality()
     bias: BiasDrift = BiasDrift()
+    attribution: Attribution = Attribution()
     alarms: Alarms = Alarms()

@@ -53,12 +53,9 @@ def plan_training(
 
 def _parent(champion: Mapping[str, Any]) -> dict[str, Any]:
     """Return version, artifact and image of the champion, as the registry has them."""
-    package = sagemaker.package(str(champion["package_arn"]))
-    container = package["InferenceSpecification"]["Containers"][0]
-    artifact = str(container.get("ModelDataUrl", ""))
-    if not artifact:
-        raise NotFoundError(f"version {champion['version']} has no artifact to go on from")
-    return {"version": champion["version"], "artifact": artifact, "image": str(container["Image"])}
+    container = sagemaker.container(str(champion["package_arn"]))
+    found = {"artifact": str(container["ModelDataUrl"]), "image": str(container["Image"])}
+    return {"version": champion["version"], **found}
 
 
 def plan_evaluation(

@@ -33,6 +33,18 @@ def package(arn: str) -> dict[str, Any]:
         raise
 
 
+def container(arn: str) -> dict[str, Any]:
+    """Return the container of a model package: its Image, ModelDataUrl, Environment.
+
+    Raises:
+        NotFoundError: there is no such package, or it has no artifact.
+    """
+    found = dict(package(arn)["InferenceSpecification"]["Containers"][0])
+    if not found.get("ModelDataUrl"):
+        raise NotFoundError(f"model package {arn} has no artifact")
+    return found
+
+
 def approve(arn: str, status: str, description: str) -> None:
     """Write a decision into the registry; the description says who and why."""
     client("sagemaker").update_model_package(

@@ -93,6 +93,29 @@ def read_analysis(document: Any, *, label: str = _LABEL) -> dict[str, float]:
     return _sizes("analysis.json", found)
 
 
+def labels(document: Any) -> list[str]:
+    """Return the labels that an analysis.json explains: one for each class of several, else one.
+
+    Raises:
+        BadInputError: it explains none.
+    """
+    found = document
+    for name in ("explanations", "kernel_shap"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping) or not found:
+        raise BadInputError("analysis.json", found, "explanations.kernel_shap with a label at least")
+    return sorted(map(str, found))
+
+
+def top(document: Any, most: int = 5) -> list[str]:
+    """Return the features that decide most by an analysis.json, over all its labels together (XB-03)."""
+    sums: dict[str, list[float]] = {}
+    for label in labels(document):
+        for name, value in read_analysis(document, label=label).items():
+            sums.setdefault(name, []).append(value)
+    return sorted(sums, key=lambda name: (-math.fsum(sums[name]), name))[:most]
+
+
 def _sizes(where: str, attributions: Mapping[str, Any]) -> dict[str, float]:
     for name, value in attributions.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
