@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonata
 import pytest
 
 from tests.template.conftest import ROOT, load, machines, states, substitutions
@@ -179,3 +180,36 @@ def test_a_console_user_finds_an_example_input(path: Path) -> None:
     name = path.name.removesuffix(".asl.json")
 
     assert isinstance(json.loads((ROOT / "events" / f"{name}.json").read_text()), dict)
+
+
+@pytest.mark.parametrize(
+    ("results", "told", "cause"),
+    [
+        (["looked", "looked"], [], ""),
+        (["looked", {"shards": 3}], [], ""),
+        ([{"failed": "a: x"}, "looked"], ["a: x"], "a: x"),
+        (
+            ["looked", None, {"Error": "States.Timeout"}],
+            ["2 looks ended without a word"],
+            "2 looks ended without a word",
+        ),
+        ([{"failed": "x"}] * 21, ["x"] * 21, "; ".join(["x"] * 20) + "; and 1 more"),
+    ],
+)
+def test_a_look_that_ends_without_a_word_is_counted_and_told(results: list[Any], told: list[str], cause: str) -> None:
+    """A tolerated failure of a Distributed Map's child is an object with its error on AWS and null on the emulator."""
+    states = load(ROOT / "statemachines" / "monitor.asl.json")["States"]
+    given = {"states": {"result": results, "input": {"count": len(results)}}}
+    failed = _value(states["Look at each window"]["Assign"]["failed"], given)
+    (telling,) = states["Did every look succeed?"]["Choices"]
+
+    assert failed == told
+    assert _value(telling["Condition"], {"failed": failed}) is bool(told)
+    assert _value(telling["Assign"]["cause"], {"failed": failed}) == cause
+
+
+def _value(text: str, given: dict[str, Any]) -> Any:
+    expression = jsonata.Jsonata(text.removeprefix("{%").removesuffix("%}"))
+    for name, value in given.items():
+        expression.assign(name, value)
+    return expression.evaluate(None)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from linnet.data import explanation
+from linnet.data import shards as large
 from linnet.decisions import monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
@@ -28,7 +29,7 @@ from linnet.monitoring.files import (
     statistics_json,
     violations_json,
 )
-from linnet.monitoring.live import profile_capture
+from linnet.monitoring.live import profile_capture, together
 from linnet.monitoring.plots import bars
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.store import PROFILE, read_profile
@@ -40,23 +41,28 @@ _EARLY = timedelta(hours=1)
 """Labels may come before the capture of their request is written."""
 
 
-def look(kind: str, model: str, start: datetime, end: datetime, work: str = "") -> dict[str, Any]:
+def look(kind: str, model: str, start: datetime, end: datetime, *, work: str = "", shards: int = 0) -> dict[str, Any]:
     """Return what a monitor finds in the window, after its files and the report for people were written.
 
-    `work` is the prefix below which earlier steps of the look left what they found.
+    Or only how many `shards` it was cut into below the prefix `work`: more capture than one function looks at, to be
+    profiled in shards (`linnet.data.shards`), with whose number this is called again. Attributions are concluded from what
+    `linnet.data.explanation` left below `work`.
 
     Raises:
         BadInputError: there is no such monitor, or what it compares with cannot be used.
         NotFoundError: the model has no spec, no champion, or its champion no baseline.
     """
     looks: dict[str, Callable[..., dict[str, Any]]] = {
-        monitoring.DATA_QUALITY: _data_quality, monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
+        monitoring.DATA_QUALITY: functools.partial(_data_quality, work=work, shards=shards),
+        monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
         monitoring.ATTRIBUTION: functools.partial(_attribution, work=work),
     }  # fmt: skip
     if kind not in looks:
         raise BadInputError("kind", kind, " | ".join(looks))
     spec, champion = findings.subject(model)
     found = looks[kind](model, spec, champion, (start, end))
+    if "shards" in found:
+        return found
     plots, least = found.pop("bars", []), spec["monitors"][kind.replace("-", "_")]["minimum_rows"]
     more = {"model": model, "bars": plots, "minimum_rows": least, "links": findings.links(model, champion)}
     more |= {"top": explanation.top(model, spec, champion)}
@@ -65,7 +71,13 @@ def look(kind: str, model: str, start: datetime, end: datetime, work: str = "") 
 
 
 def _data_quality(
-    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window
+    model: str,
+    spec: Mapping[str, Any],
+    champion: Mapping[str, Any],
+    window: schedules.Window,
+    *,
+    work: str,
+    shards: int,
 ) -> dict[str, Any]:
     monitors = spec["monitors"]
     settings = monitors["data_quality"]
@@ -73,7 +85,13 @@ def _data_quality(
     known = read_profile(own) if own else read_statistics(findings.baseline(champion, STATISTICS))
     limits = findings.baseline(champion, CONSTRAINTS)
     constraints = read_constraints(limits)
-    current, counts = profile_capture(findings.capture(model, champion, hours(*window)), known, window)
+    if shards:
+        current, counts = together(large.parts(shards, known, champion, window, work), known)
+    else:
+        files = findings.captured(model, champion, hours(*window))
+        if sum(file.size for file in files) > findings.largest_window():
+            return {"shards": large.plan(files, known, champion, window, work)}
+        current, counts = profile_capture(findings.contents(file.uri for file in files), known, window)
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
     statistics = statistics_json(current)
     documents = {STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: violations_json(result.violations)}

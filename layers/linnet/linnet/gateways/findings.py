@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,8 +17,6 @@ from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 LARGEST_FILE = 32 * 1024 * 1024
-LARGEST_WINDOW = 512 * 1024 * 1024
-"""Bytes of capture that one look may read; a model with more traffic samples its capture (capture_percent)."""
 _METRICS_A_CALL = 500
 MOST_WINDOWS = 1_000
 """Windows that a tick takes; the next tick takes the others. What a state machine hears of each together is at most 256 KiB."""
@@ -121,7 +119,7 @@ def subject(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return one of the two files of the champion's own baseline (it follows the model: requirements 4.4 no. 13)."""
-    return _document(f"{_folder(champion)}/{name}")
+    return document(f"{_folder(champion)}/{name}")
 
 
 def own_profile(champion: Mapping[str, Any], name: str) -> bytes | None:
@@ -137,30 +135,46 @@ def _folder(champion: Mapping[str, Any]) -> str:
     return uri.rpartition("/")[0] if uri.endswith(".json") else uri.rstrip("/")
 
 
-def _document(uri: str) -> dict[str, Any]:
-    content = s3.read(uri, limit=LARGEST_FILE)
-    try:
-        document = json.loads(content)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise BadInputError(uri, content[:80], "a JSON object")
-    return document
-
-
-def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> Iterator[bytes]:
-    """Yield the capture files of the configs that serve now, in the folders of these hours.
+def document(uri: str) -> dict[str, Any]:
+    """Return a JSON object of S3.
 
     Raises:
-        BadInputError: there is more than one look may read; says what to change.
+        NotFoundError: there is none.
+        BadInputError: it is too large, or no JSON object; names it.
     """
+    content = s3.read(uri, limit=LARGEST_FILE)
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadInputError(uri, content[:80], "a JSON object")
+    return found
+
+
+def largest_window() -> int:
+    """Return how many bytes one function looks at; more capture is profiled in shards, more where labels join is refused."""
+    return int(settings().largest_window)
+
+
+def captured(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> list[s3.Object]:
+    """Return the capture files of the configs that serve now, in the folders of these hours."""
     endpoint = base(settings().stack, model)
-    return _contents(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS))
+    return list(_listed(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS)))
 
 
-def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield URI and content of the JSON lines below these prefixes, only those of the `wanted` hours."""
-    left = LARGEST_WINDOW
+def contents(uris: Iterable[str]) -> Iterator[bytes]:
+    """Yield what these files hold.
+
+    Raises:
+        NotFoundError: one is gone.
+        BadInputError: one is larger than any that is read.
+    """
+    return (s3.read(uri, limit=LARGEST_FILE) for uri in uris)
+
+
+def _listed(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[s3.Object]:
+    """Yield the files of JSON lines below these prefixes, only those of the `wanted` hours."""
     for folder in folders:
         for found in s3.objects(f"s3://{settings().data_bucket}/{folder}"):
             hour = monitoring.hour_of(found.uri)
@@ -168,14 +182,18 @@ def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iter
                 wanted is not None and (not hour or f"{hour:%Y/%m/%d/%H}" not in wanted)
             ):
                 continue
-            left -= found.size
-            if left < 0:
-                raise BadInputError(folder, f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
-            yield found.uri, s3.read(found.uri, limit=LARGEST_FILE)
+            yield found
 
 
-def _contents(folders: Sequence[str]) -> Iterator[bytes]:
-    return (content for _, content in _files(folders))
+def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield URI and content of the JSON lines below these prefixes, only those of the `wanted` hours."""
+    left = largest_window()
+    for found in _listed(folders, wanted):
+        left -= found.size
+        if left < 0:
+            folder = found.uri.rpartition("/")[0]
+            raise BadInputError(folder, f"over {largest_window()} bytes", "less: lower endpoint.capture_percent")
+        yield found.uri, s3.read(found.uri, limit=LARGEST_FILE)
 
 
 def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:
@@ -199,7 +217,8 @@ def own_capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -
     """
     endpoint = base(settings().stack, model)
     variants = [str(champion["variant"])] if champion.get("variant") else COLOURS
-    return _contents(monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants))
+    folders = monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants)
+    return (content for _, content in _files(folders))
 
 
 def truth(model: str, hours: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -220,7 +239,7 @@ def evaluation(model: str, champion: Mapping[str, Any]) -> dict[str, Any]:
         NotFoundError: there is none.
         BadInputError: it is no JSON object.
     """
-    return _document(inputs.results_uri(model, str(champion["run"]), "evaluation.json"))
+    return document(inputs.results_uri(model, str(champion["run"]), "evaluation.json"))
 
 
 def put_files(
