@@ -17,14 +17,12 @@ from linnet.monitoring.distances import l_infinity
 from linnet.monitoring.drift import compare, drift_scores
 from linnet.monitoring.files import (
     Settings,
-    Violation,
     read_constraints,
     read_statistics,
     read_violations,
     sketch,
     statistics_json,
     suggest_constraints,
-    violations_json,
 )
 from linnet.monitoring.profile import Column, Profile, kinds_of, profile, tally
 
@@ -56,27 +54,6 @@ def test_mo03_the_same_sample_is_below_and_a_shifted_one_above_the_threshold() -
 
 
 # --- the files -----------------------------------------------------------------------------------------------------
-
-
-def test_statistics_json_has_model_monitors_shape() -> None:
-    known = profile_of(n=[1.5, 2.5, None, 4.0], c=["a", "b", "a", None])
-    found = statistics_json(known)
-    number, text = found["features"]
-    assert found["version"] == 0
-    assert found["dataset"] == {"item_count": 4}
-    assert number["inferred_type"] == "Fractional"
-    numeric = number["numerical_statistics"]
-    assert numeric["common"] == {"num_present": 3, "num_missing": 1}
-    assert (numeric["mean"], numeric["sum"], numeric["min"], numeric["max"]) == (8 / 3, 8.0, 1.5, 4.0)
-    assert numeric["std_dev"] == pytest.approx(np.std([1.5, 2.5, 4.0]))
-    kll = numeric["distribution"]["kll"]
-    assert kll["sketch"] == {"parameters": {"c": 0.64, "k": 2048}, "data": [[1.5, 2.5, 4.0]]}
-    assert [bucket["count"] for bucket in kll["buckets"]] == [1, 0, 0, 0, 1, 0, 0, 0, 0, 1]
-    assert text["string_statistics"] == {
-        "common": {"num_present": 3, "num_missing": 1},
-        "distinct_count": 2,
-        "distribution": {"categorical": {"buckets": [{"value": "a", "count": 2}, {"value": "b", "count": 1}]}},
-    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,8 +93,8 @@ def test_a_statistics_file_that_is_none_is_refused(document: Any) -> None:
         read_statistics(document)
 
 
-def test_suggested_constraints_are_read_back_with_model_monitors_defaults() -> None:
-    known = profile_of(n=[1, 2, None, 4], c=["a", "b", "a", "b"], m=[-1.0, 2.5, 3.0, 4.0])
+def test_constraints_for_linnets_own_baselines_have_finer_thresholds_under_a_key_that_others_ignore() -> None:
+    known = profile_of(n=[1, 2, None, 4], m=[-1.0, 2.5, 3.0, 4.0])
     document = through_json(suggest_constraints(known))
     assert document["features"][0] == {
         "name": "n",
@@ -125,69 +102,12 @@ def test_suggested_constraints_are_read_back_with_model_monitors_defaults() -> N
         "completeness": 0.75,
         "num_constraints": {"is_non_negative": True},
     }
-    assert document["features"][1]["string_constraints"] == {"domains": ["a", "b"]}
-    assert document["monitoring_config"]["distribution_constraints"] == {
-        "perform_comparison": "Enabled",
-        "comparison_threshold": 0.1,
-        "comparison_method": "Robust",
-        "categorical_comparison_threshold": 0.1,
-        "categorical_drift_method": "LInfinity",
-        "linnet": {"wasserstein_threshold": 0.1, "jensen_shannon_threshold": 0.1},
-    }
-    found = read_constraints(document)
-    assert found.settings == Settings(wasserstein_threshold=0.1, jensen_shannon_threshold=0.1)
-    plain = through_json(suggest_constraints(known, Settings()))
-    assert "linnet" not in plain["monitoring_config"]["distribution_constraints"]
-    assert read_constraints(plain).settings == Settings()
-    assert found.features["c"].domains == frozenset("ab")
+    finer = {"wasserstein_threshold": 0.1, "jensen_shannon_threshold": 0.1}
+    assert document["monitoring_config"]["distribution_constraints"].pop("linnet") == finer
+    assert document == through_json(suggest_constraints(known, Settings()))
+    found = read_constraints(suggest_constraints(known))
+    assert found.settings == Settings(**finer)
     assert found.features["m"].non_negative is False
-
-
-def test_every_spelling_of_a_constraints_file_is_read() -> None:
-    document = {
-        "version": 0.0,
-        "features": [
-            {"name": "a", "inferred_type": "Integral", "completeness": 1},
-            {
-                "name": "b",
-                "inferred_type": "String",
-                "completeness": 1.0,
-                "string_constraints": {"domains": ["x"]},
-                "monitoringConfigOverrides": {"domain_content_threshold": 0.5},
-            },
-            {
-                "name": "c",
-                "inferred_type": "Fractional",
-                "completeness": 1.0,
-                "monitoring_config_overrides": {"distribution_constraints": {"comparison_threshold": 0.7}},
-            },
-        ],
-        "monitoring_config": {
-            "evaluate_constraints": "Enabled",
-            "emit_metrics": "Disabled",
-            "datatype_check_threshold": 1.0,
-            "domain_content_threshold": 1.0,
-            "distribution_constraints": {
-                "perform_comparison": "Enabled",
-                "comparison_threshold": 0.2,
-                "comparion_method": "linf_simple",
-                "categorical_drift_method": "ChiSquare",
-            },
-        },
-    }
-    found = read_constraints(document)
-    assert found.settings == Settings(
-        emit=False,
-        datatype_threshold=1.0,
-        domain_threshold=1.0,
-        comparison_threshold=0.2,
-        comparison_method="Simple",
-        categorical_threshold=0.2,
-        categorical_method="ChiSquared",
-    )
-    assert found.features["b"].settings.domain_threshold == 0.5
-    assert found.features["b"].settings.comparison_method == "Simple"
-    assert found.features["c"].settings.comparison_threshold == 0.7
 
 
 @pytest.mark.parametrize(
@@ -211,15 +131,7 @@ def test_a_constraints_file_that_cannot_be_understood_is_refused_by_field(docume
     assert refused.value.field == field
 
 
-def test_mo04_violations_survive_writing_and_reading() -> None:
-    found = [Violation("age", "completeness_check", "Value: 0.9 ...")]
-    document = violations_json(found)
-    assert document == {
-        "violations": [
-            {"feature_name": "age", "constraint_check_type": "completeness_check", "description": "Value: 0.9 ..."}
-        ]
-    }
-    assert read_violations(through_json(document)) == found
+def test_a_violations_file_that_is_none_is_refused() -> None:
     with pytest.raises(BadInputError):
         read_violations({"violations": [{"feature_name": "age"}]})
 

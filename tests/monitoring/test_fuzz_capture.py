@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from linnet.monitoring import records, template
 from linnet.monitoring.capture import Counts, read_batches, read_capture
-from tests.monitoring.test_capture import NAMES, REAL, SEED, WHOLE, line, same, usual
+from linnet.monitoring.live import profile_capture
+from tests.monitoring.test_capture import BAD, NAMES, REAL, SEED, WHOLE, line, same, usual
+from tests.monitoring.test_live import BASELINE
 
 SEEDS = st.sampled_from([f"{SEED}\n".encode(), f"{REAL}\n".encode(), line("1,2,3\n"), line("1,2,3", None), line("1,2")])
 SPOILERS = st.sampled_from(
@@ -88,6 +91,38 @@ def test_a_hostile_file_beside_usual_lines_is_read_or_counted_line_by_line(name:
     counts = same(b"".join(usual(30)) + FILES[name].removesuffix(b"\n") + b"\n" + b"".join(usual(30)), WHOLE)
     assert counts.lines == alone.lines + 60
     assert counts.bad == alone.bad
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A file of lines in which bytes are replaced, inserted or lost, and which may end anywhere."""
+    lines = draw(st.lists(st.one_of(SEEDS, st.sampled_from(HOSTILE)), min_size=1, max_size=6))
+    content = bytearray(b"".join(lines))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(content)))
+        content[at : at + draw(st.integers(0, 3))] = draw(SPOILERS)
+    return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.booleans()) else content)
+
+
+HOSTILE = [one.removesuffix(b"\n") + b"\n" for one in (*FILES.values(), *BAD) if len(one) < 100_000]
+
+
+@settings(max_examples=60)
+@given(st.lists(mutated(), max_size=3), st.sampled_from([None, WHOLE]))
+def test_every_line_is_a_row_or_bad_or_outside_and_every_row_is_profiled_or_odd(
+    files: list[bytes], window: Any
+) -> None:
+    counts = Counts()
+    read = list(read_batches(files, NAMES, {}, window=window, counts=counts))
+    firsts, rows = sum(int((some.places == 0).sum()) for some in read), sum(len(some.ids) for some in read)
+    known, again = profile_capture(files, BASELINE, window)
+
+    assert counts.lines == sum(1 for file in files for one in file.split(b"\n") if one.strip())
+    unread = counts.widths[0]  # of a ninth other width or without a field: counted, and no row
+    assert firsts + counts.bad + counts.outside <= counts.lines <= firsts + unread + counts.bad + counts.outside
+    assert rows + unread == counts.rows + counts.odd_rows
+    assert (again, known.rows) == (counts, counts.rows)
+    assert {column.present + column.missing for column in known.columns.values()} <= {known.rows}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Model quality against AWS's own samples, scikit-learn and the seeds' months (MO-05, MO-06, MO-13)."""
+"""Model quality against scikit-learn and the seeds' months (MO-05, MO-06, MO-13); AWS's samples are in test_golden."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from linnet.decisions.evaluation import read_metrics
 from linnet.decisions.quality import (
     Limit,
     constraints,
     constraints_json,
     numbers,
     read_constraints,
-    statistics_json,
     verdict,
     violations,
 )
@@ -45,80 +43,6 @@ NUMBER: Problem = "Regression"
 def matrix(tp: int, fp: int, fn: int, tn: int) -> Pairs:
     labels = [1.0] * tp + [0.0] * fp + [1.0] * fn + [0.0] * tn
     return pairs(BINARY, labels, [0.75] * (tp + fp) + [0.25] * (fn + tn))
-
-
-# --- AWS's samples: developer guide, model-monitor-model-quality-metrics -----------------------------------------
-
-AWS_BINARY = {
-    "recall": 1.0,
-    "precision": 0.3333333333333333,
-    "accuracy": 0.5,
-    "recall_best_constant_classifier": 1.0,
-    "precision_best_constant_classifier": 0.25,
-    "accuracy_best_constant_classifier": 0.25,
-    "true_positive_rate": 1.0,
-    "true_negative_rate": 0.33333333333333337,
-    "false_positive_rate": 0.6666666666666666,
-    "false_negative_rate": 0.0,
-    "f0_5": 0.3846153846153846,
-    "f1": 0.5,
-    "f2": 0.7142857142857143,
-    "f0_5_best_constant_classifier": 0.29411764705882354,
-    "f1_best_constant_classifier": 0.4,
-    "f2_best_constant_classifier": 0.625,
-}
-AWS_CLASSES = {
-    "accuracy": 0.6288167938931297,
-    "weighted_recall": 0.6288167938931297,
-    "weighted_precision": 0.6983172269629505,
-    "weighted_f0_5": 0.6803947317178771,
-    "weighted_f1": 0.6571162346664904,
-    "weighted_f2": 0.6384024354394601,
-    "accuracy_best_constant_classifier": 0.19370229007633588,
-    "weighted_recall_best_constant_classifier": 0.19370229007633588,
-    "weighted_precision_best_constant_classifier": 0.03752057718081697,
-    "weighted_f0_5_best_constant_classifier": 0.04473443104152011,
-    "weighted_f1_best_constant_classifier": 0.06286421244683643,
-    "weighted_f2_best_constant_classifier": 0.10570313141262414,
-}
-AWS_NUMBER = {
-    "mae": 0.3711832061068702, "mse": 0.3711832061068702, "rmse": 0.609248066149471, "r2": -1.3766111872212665,
-}  # fmt: skip
-AWS_LABELS, AWS_ANSWERS = [0.0] * 1690 + [1.0] * 406, [0.0] * 1180 + [1.0] * 510 + [0.0] * 268 + [1.0] * 138
-
-
-def test_aws_sample_of_a_binary_classifier_comes_out_to_the_last_digit() -> None:
-    found = binary(matrix(tp=1, fp=2, fn=0, tn=1))
-    assert found["confusion_matrix"] == {"0": {"0": 1, "1": 2}, "1": {"0": 0, "1": 1}}
-    # Its curves and its AUC belong to other data: with one label of 1 there is no true positive rate of 0.25.
-    values = {name: value for name, value in numbers(found).items() if name != "auc"}
-    assert values == pytest.approx(AWS_BINARY, abs=1e-15, rel=0)
-    assert {entry["standard_deviation"] for entry in found.values() if "value" in entry} == {"NaN"}
-
-
-def test_aws_sample_of_a_multiclass_classifier_comes_out_to_the_last_digit() -> None:
-    found = multiclass(pairs(CLASSES, AWS_LABELS, AWS_ANSWERS))
-    assert found["confusion_matrix"] == {"0": {"0": 1180, "1": 510}, "1": {"0": 268, "1": 138}}
-    assert numbers(found) == pytest.approx(AWS_CLASSES, abs=1e-15, rel=0)
-
-
-def test_aws_sample_of_a_regression_comes_out_to_the_last_digit() -> None:
-    found = regression(pairs(NUMBER, AWS_LABELS, AWS_ANSWERS))
-    assert numbers(found) == pytest.approx(AWS_NUMBER, abs=1e-15, rel=0)
-
-
-def test_the_files_have_model_monitors_shape_and_read_metrics_reads_them() -> None:
-    dataset = {"item_count": 4, "start_time": "2026-11-21T00:00:00Z", "end_time": "2026-11-22T00:00:00Z"}
-    document = json.loads(json.dumps(statistics_json(BINARY, binary(matrix(1, 2, 0, 1)), dataset), allow_nan=False))
-    assert list(document) == ["version", "dataset", "binary_classification_metrics"]
-    assert document["dataset"] == dataset
-    shown = document["binary_classification_metrics"]
-    curves = {"receiver_operating_characteristic_curve", "precision_recall_curve"}
-    assert set(shown) == {*AWS_BINARY, "auc", "confusion_matrix", *curves}
-    assert shown["recall"] == {"value": 1.0, "standard_deviation": "NaN"}
-    assert read_metrics(document)["f1"] == 0.5
-    own = statistics_json(NUMBER, regression(pairs(NUMBER, [1.0, 2.0], [2.0, 2.0])), dataset)
-    assert list(own["regression_metrics"]) == ["mae", "mse", "rmse", "r2"]
 
 
 # --- the seeds' numbers ------------------------------------------------------------------------------------------

@@ -118,6 +118,7 @@ def test_a_month_is_a_calendar_month_and_a_day_may_begin_at_noon() -> None:
 def test_a_delay_lets_labels_come_in_before_their_window_is_due() -> None:
     day = timedelta(hours=72)
 
+    assert (schedules.delay({"label_delay_hours": 72}), schedules.delay({})) == (day, timedelta(0))
     assert schedules.windows("2026-03-05T11:00:00Z", every("daily"), since=None, delay=day)[-1][1].day == 2
 
 
@@ -179,6 +180,25 @@ def test_quality_has_the_champions_own_metrics_the_join_rate_and_the_count_of_vi
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("excess", "unknown", "worst"),
+    [
+        ({"DI": 0.0, "AD": 0.2}, {}, 0.2),
+        ({"DI": 0.0}, {}, 0.0),
+        ({"AD": 0.2}, {"DI": "few"}, 0.2),
+        ({"AD": 0.0}, {"DI": "few"}, None),
+    ],
+)
+def test_a_limit_on_bias_that_could_not_be_judged_never_reads_as_kept_i7(
+    excess: dict[str, float], unknown: dict[str, str], worst: float | None
+) -> None:
+    found = FOUND | {"kind": "bias", "join_rate": 0.8, "scores": {"DI": 0.9}, "excess": excess, "unknown": unknown}
+
+    assert monitoring.metrics(found) == ALWAYS | {
+        "windows_without_labels": 0.0, "join_rate": 0.8, "bias_metric_DI": 0.9,
+    } | ({} if worst is None else {"bias_excess_max": worst})  # fmt: skip
+
+
 def test_a_named_features_metrics_are_what_statistics_json_says_of_it() -> None:
     document = {
         "features": [
@@ -187,10 +207,11 @@ def test_a_named_features_metrics_are_what_statistics_json_says_of_it() -> None:
             {"name": "gone", "numerical_statistics": {"common": {"num_present": 0, "num_missing": 4}}},
             {"name": "city", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
             {"name": "other", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
+            {"name": "silent", "string_statistics": {"common": {"num_present": 0, "num_missing": 0}}},
         ]
     }  # fmt: skip
 
-    assert monitoring.named(document, ["age", "gone", "city"]) == {
+    assert monitoring.named(document, ["age", "gone", "city", "silent"]) == {
         "age": {
             "feature_non_null": {"SampleCount": 4.0, "Sum": 3.0, "Minimum": 0.0, "Maximum": 1.0},
             "feature_data": {"SampleCount": 3.0, "Sum": 6.0, "Minimum": 1.0, "Maximum": 3.0},
@@ -213,6 +234,38 @@ def test_results_of_each_window_have_a_folder_of_their_own() -> None:
     assert monitoring.results_folder("linnet-flights", hour) == "monitoring/linnet-flights/2026/11/21/09/"
     folders = {monitoring.results_folder("e", hour + timedelta(minutes=5 * n)) for n in range(24)}
     assert len(folders) == 24
+    assert monitoring.results_folder("e", hour, "bias") == "monitoring/e/2026/11/21/09/bias/"
+    assert monitoring.results_folder("e", hour.replace(minute=5), "bias") == "monitoring/e/2026/11/21/09/05/bias/"
+
+
+def test_capture_and_labels_lie_where_the_contract_says_each_folder_once_dc_03() -> None:
+    assert monitoring.capture_folders(["c1", "c2", "c1"], "e", ["2026/11/21/09"], ["blue"]) == [
+        "data-capture/c1/e/blue/2026/11/21/09/",
+        "data-capture/c2/e/blue/2026/11/21/09/",
+    ]
+    assert monitoring.truth_folders("e", ["2026/11/21"]) == ["ground-truth/e/2026/11/21/"]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("Completed", False), ("no_data", False), ("no_labels", True), ("CompletedWithViolations", True)],
+)
+def test_people_hear_of_broken_constraints_and_of_missing_labels(status: str, told: Any) -> None:
+    assert monitoring.worth_telling({"status": status}) is told
+
+
+def test_without_capture_nothing_is_monitored_and_else_what_is_on() -> None:
+    off, on = {"enabled": False}, {"enabled": True}
+    monitors = dict.fromkeys(check_spec(flights.spec()).model_dump()["monitors"], off) | {
+        "data_quality": on,
+        "bias": on,
+    }
+
+    assert monitoring.running({"endpoint": {"capture_percent": 0}, "monitors": monitors}) == {}
+    assert monitoring.running({"endpoint": {"capture_percent": 1}, "monitors": monitors}) == {
+        "data-quality": on,
+        "bias": on,
+    }
 
 
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
@@ -225,6 +278,45 @@ def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     assert "income 0.50, age 0.20." in text["why"]
     assert "city" not in text["why"]
     assert text["what"].endswith("income, age")
+    names_ = [f"f{n:02}" for n in range(11)]
+    many = found | {"scores": dict.fromkeys(names_, 0.5), "features": names_, "severity": None}
+    text = monitoring.message("churn", many)
+    assert (text["why"].count("f09"), text["why"].count("f10")) == (1, 0)
+    assert (text["what"].endswith("f09"), text["subject"].endswith("(no drift)")) == (True, True)
+    assert "none above 0" in monitoring.message("churn", found | {"scores": {"age": 0.0}})["why"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            {"kind": "model-quality", "status": "no_labels"},
+            ("too few labels", "70 have no label", "read: 3", "up to z"),
+        ),
+        (
+            {"kind": "model-quality", "status": "CompletedWithViolations"},
+            ("got worse (DEGRADED)", "2 metrics", "v0; v1"),
+        ),
+        ({"kind": "bias", "status": "no_labels"}, ("too few labels", "70 have no label")),
+        (
+            {"kind": "bias", "status": "CompletedWithViolations"},
+            ("sex is treated", "2 limits", "m0: v0; m1: v1", "AD: few"),
+        ),
+    ],
+)
+def test_a_message_by_labels_says_what_is_worse_or_what_is_missing(
+    more: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    found = more | {
+        "rows": 100, "labels": {"unlabelled": 70, "bad": 3}, "start": "a", "end": "b", "at": "z", "verdict": "DEGRADED",
+        "broken": 2, "facet": "sex", "unknown": {"AD": "few"},
+        "violations": [{"metric_name": f"m{n}", "description": f"v{n}"} for n in range(11)],
+    }  # fmt: skip
+    text = " ".join(monitoring.message("churn", found).values())
+
+    assert [word for word in words if word not in text] == []
+    assert "v10" not in text
+    assert "Unknown" not in monitoring.message("churn", found | {"unknown": {}})["why"]
 
 
 # --- onboarding --------------------------------------------------------------------------------------------------
