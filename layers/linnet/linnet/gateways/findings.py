@@ -96,33 +96,38 @@ def subject(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return spec, champion
 
 
-def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return one of the two files of the champion's own baseline (it follows the model: requirements 4.4 no. 13)."""
-    return _document(f"{_folder(champion)}/{name}")
+def baseline(uri: str, name: str) -> dict[str, Any]:
+    """Return one of the two files of a baseline, a champion's own say (it follows the model: requirements 4.4 no. 13)."""
+    return document(f"{_folder(uri)}/{name}")
 
 
-def own_profile(champion: Mapping[str, Any], name: str) -> bytes | None:
-    """Return Linnet's own profile of the champion's baseline, None where somebody else made the baseline."""
+def own_profile(uri: str, name: str) -> bytes | None:
+    """Return Linnet's own profile of a baseline, None where somebody else made it."""
     try:
-        return s3.read(f"{_folder(champion)}/{name}", limit=LARGEST_FILE)
+        return s3.read(f"{_folder(uri)}/{name}", limit=LARGEST_FILE)
     except NotFoundError:
         return None
 
 
-def _folder(champion: Mapping[str, Any]) -> str:
-    uri = str(champion["baseline"])
+def _folder(uri: str) -> str:
     return uri.rpartition("/")[0] if uri.endswith(".json") else uri.rstrip("/")
 
 
-def _document(uri: str) -> dict[str, Any]:
+def document(uri: str) -> dict[str, Any]:
+    """Return a JSON object of S3.
+
+    Raises:
+        NotFoundError: there is none.
+        BadInputError: it is too large, or no JSON object; names it.
+    """
     content = s3.read(uri, limit=LARGEST_FILE)
     try:
-        document = json.loads(content)
+        found = json.loads(content)
     except ValueError:
-        document = None
-    if not isinstance(document, dict):
+        found = None
+    if not isinstance(found, dict):
         raise BadInputError(uri, content[:80], "a JSON object")
-    return document
+    return found
 
 
 def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> Iterator[bytes]:
@@ -197,7 +202,7 @@ def evaluation(model: str, champion: Mapping[str, Any]) -> dict[str, Any]:
         NotFoundError: there is none.
         BadInputError: it is no JSON object.
     """
-    return _document(inputs.results_uri(model, str(champion["run"]), "evaluation.json"))
+    return document(inputs.results_uri(model, str(champion["run"]), "evaluation.json"))
 
 
 def put_files(
