@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.decisions import monitoring, names, onboarding, schedules
+from linnet.decisions import baselines, monitoring, names, onboarding, schedules
 from linnet.errors import BadInputError
-from linnet.events.schedules import MONTH, Every, every
+from linnet.events.schedules import MONTH, Every, days, every
 from linnet.events.spec import check_spec
 from models.flights import data as flights
 
@@ -271,11 +271,12 @@ def test_without_capture_nothing_is_monitored_and_else_what_is_on() -> None:
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
         "kind": "data-quality", "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
-        "severity": "High", "start": "a", "end": "b", "rows": 200,
+        "severity": "High", "start": "a", "end": "b", "rows": 200, "baseline": "s3://b/baselines/x", "season": "easter",
     }  # fmt: skip
     text = monitoring.message("churn", found)
 
     assert "income 0.50, age 0.20." in text["why"]
+    assert text["why"].endswith("Baseline: s3://b/baselines/x, that of easter.")
     assert "city" not in text["why"]
     assert text["what"].endswith("income, age")
     names_ = [f"f{n:02}" for n in range(11)]
@@ -317,6 +318,42 @@ def test_a_message_by_labels_says_what_is_worse_or_what_is_missing(
     assert [word for word in words if word not in text] == []
     assert "v10" not in text
     assert "Unknown" not in monitoring.message("churn", found | {"unknown": {}})["why"]
+
+
+# --- which baseline ----------------------------------------------------------------------------------------------
+
+DAYS = st.sampled_from(days())
+SEASONS = st.lists(st.fixed_dictionaries({"from": DAYS, "to": DAYS}), max_size=4).map(
+    lambda spans: [span | {"name": f"s{n}", "baseline": f"s3://b/baselines/s{n}"} for n, span in enumerate(spans)]
+)
+
+
+@given(SEASONS, st.sampled_from([None, "s3://b/baselines/ours"]), st.integers(2023, 2028), st.integers(0, 23))
+def test_mo_10_every_day_of_every_year_has_exactly_one_baseline_and_the_first_season_that_holds_it(
+    seasons: list[dict[str, str]], default: str | None, year: int, hour: int
+) -> None:
+    """Checked against calendars: a season is walked day by day from its first to its last."""
+    settings = {"baseline": default, "seasons": seasons}
+    held: list[set[str]] = []
+    for season in seasons:
+        at = days().index(season["from"])
+        walked = {season["from"]}
+        while days()[at] != season["to"]:
+            at = (at + 1) % 366
+            walked.add(days()[at])
+        held.append(walked)
+    day = datetime(year, 1, 1, hour, tzinfo=UTC)
+    while day.year == year:
+        holding = [n for n, walked in enumerate(held) if f"{day:%m-%d}" in walked]
+        expected = (f"s3://b/baselines/s{holding[0]}", f"s{holding[0]}") if holding else (default or "own", None)
+        assert baselines.choose(settings, "own", day) == expected
+        day += timedelta(days=1)
+
+
+@pytest.mark.parametrize("document", [{}, {"features": 3}, {"features": [1]}, {"features": [{}]}, {"features": None}])
+def test_a_baseline_that_names_no_features_is_refused_by_its_file(document: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match=r"^s3://b/statistics.json: .*as Model Monitor writes"):
+        baselines.names("s3://b/statistics.json", document)
 
 
 # --- onboarding --------------------------------------------------------------------------------------------------

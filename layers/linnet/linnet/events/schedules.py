@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
 
 from linnet.errors import BadInputError
 
@@ -60,3 +62,14 @@ def every(text: str) -> Every:
     if start > 23 or 24 % length or found["step"] in ("0", "00"):  # noqa: PLR2004 - the hours of a day
         raise wrong
     return Every(length * 60, start % length * 60)
+
+
+def in_season(first: str, last: str, day: str) -> bool:
+    """Say whether a day MM-DD lies in a season, both ends included; one that begins after it ends goes over new year."""
+    return first <= day <= last if first <= last else day >= first or day <= last
+
+
+@cache
+def days() -> tuple[str, ...]:
+    """Return the days of a leap year as MM-DD."""
+    return tuple(f"{date(2000, 1, 1) + timedelta(days=n):%m-%d}" for n in range(366))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from linnet.errors import BadInputError
-from linnet.events.schedules import every
-from linnet.events.spec_parts import COLUMN, INSTANCE, Fraction, Part
+from linnet.events.schedules import days, every, in_season
+from linnet.events.spec_parts import BASELINE, COLUMN, INSTANCE, SEASON, Fraction, Part
 
 Metric = Literal[
     "CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "DPPL", "DI", "AD", "RD", "SD", "DAR", "DRR", "DCA", "DCR", "TE", "GE"
@@ -28,7 +28,28 @@ def _allowed() -> dict[Metric, tuple[float, float]]:
     return {"DI": (0.8, 1.25), "AD": (-0.05, 0.05)}
 
 
+def _day(text: str) -> str:
+    if text not in days():
+        raise ValueError("a day of the year MM-DD, such as 12-24")
+    return text
+
+
 SCHEDULE = Annotated[str, AfterValidator(_known)]
+DAY = Annotated[str, AfterValidator(_day)]
+URI = Annotated[str, Field(pattern=BASELINE)]
+
+
+class Season(Part):
+    """Days of every year, UTC, whose windows have a baseline of their own (MO-10)."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    name: Annotated[str, Field(pattern=SEASON)]
+    from_: DAY = Field(alias="from")
+    """The first day; after `to` it means that the season goes over new year."""
+    to: DAY
+    """The last day, which belongs to it."""
+    baseline: URI
 
 
 class DataQuality(Part):
@@ -43,6 +64,24 @@ class DataQuality(Part):
     retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
     retrain_windows: int = Field(default=3, ge=1, le=24)
     """So many windows in a row must drift before a run starts."""
+    baseline: URI | None = None
+    """A folder of statistics.json and constraints.json to compare with instead of the champion's own baseline."""
+    seasons: list[Season] = Field(default_factory=list, max_length=24)
+    """A window takes the baseline of the first of these that holds the day on which it starts, else the default."""
+
+    @model_validator(mode="after")
+    def _seasonal(self) -> Self:
+        names: set[str] = set()
+        free = set(days()) if self.seasons else set()
+        for season in self.seasons:
+            held = {day for day in free if in_season(season.from_, season.to, day)}
+            if season.name in names or not held:
+                raise ValueError(
+                    f"'seasons': {season.name} has the name or all days of those before it, of which the first counts"
+                )
+            names.add(season.name)
+            free -= held
+        return self
 
     @model_validator(mode="after")
     def _alarming(self) -> Self:
