@@ -175,7 +175,7 @@ class Story:
         """Print one line below the running phase."""
         self.console.print(f"[dim]{time.monotonic() - self.began:6.1f}s      {text}[/dim]", highlight=False)
 
-    def wait(self, what: str, look: Callable[[], Any], seconds: float = 180) -> Any:
+    def wait(self, what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
         """Look until there is something to see; raise when it does not come in time."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -186,7 +186,7 @@ class Story:
         raise ExpectationError(f"waited {seconds:.0f} s in vain for: {what}")
 
     def execution(
-        self, machine: str, since: set[str], seconds: float = 180, *, model: str = MODEL, follow: bool = True
+        self, machine: str, since: set[str], seconds: float = 300, *, model: str = MODEL, follow: bool = True
     ) -> dict[str, Any]:
         """Return the end of a machine's first execution for a model that was not there before; its states pass by as lines."""
         arn = self.out[f"{machine.capitalize()}MachineArn"]
@@ -196,7 +196,7 @@ class Story:
             mine = [e for e in listed if e["name"].startswith(f"{model}-")]
             return next((e for e in reversed(mine) if e["executionArn"] not in since), None)
 
-        found = self.wait(f"an execution of {machine}", fresh, 120)
+        found = self.wait(f"an execution of {machine}", fresh)
         return self.follow(found["executionArn"], seconds) if follow else dict(found)
 
     def known(self, machine: str) -> set[str]:
@@ -205,7 +205,7 @@ class Story:
         listed = self.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
         return {e["executionArn"] for e in listed}
 
-    def follow(self, arn: str, seconds: float = 180, look: Callable[[], None] | None = None) -> dict[str, Any]:
+    def follow(self, arn: str, seconds: float = 300, look: Callable[[], None] | None = None) -> dict[str, Any]:
         """Wait for an execution's end, looking meanwhile; tell each state when it is entered for the first time."""
         told: set[str] = set()
         until = time.monotonic() + seconds

@@ -255,7 +255,7 @@ def drift_run(story: Story) -> dict[str, Any]:
             phase.expect("the answer is taken", "FunctionError" not in said, said["Payload"].read())
             story.note(f"ada@example.org approves {found}")
 
-        ended = story.follow(arn, 120, answer)
+        ended = story.follow(arn, look=answer)
         phase.expect("the run succeeds", ended["status"] == "SUCCEEDED", ended.get("cause"))
         row = _run_row(story, ended)
         reason = row["trigger"]["TriggerReason"]
@@ -355,7 +355,7 @@ def bad_release(story: Story, callers: Callers) -> None:
         story.sagemaker.update_model_package(
             ModelPackageArn=package, ModelApprovalStatus="Approved", ApprovalDescription="works on my machine"
         )
-        ended = story.execution("release", released, 120)
+        ended = story.execution("release", released)
         phase.expect("the release fails honestly", ended["status"] == "FAILED", ended["states"])
         told = story.wait("the message that it was rolled back", lambda: story.messages("rolled-back"))[-1]
         phase.expect("the message has the verdict and its numbers", told["verdict"]["evidence"]["failures"], told)
