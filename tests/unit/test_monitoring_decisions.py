@@ -218,13 +218,15 @@ def test_results_of_each_window_have_a_folder_of_their_own() -> None:
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
         "kind": "data-quality", "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
-        "severity": "High", "start": "a", "end": "b", "rows": 200,
+        "severity": "High", "start": "a", "end": "b", "rows": 200, "class": None,
     }  # fmt: skip
     text = monitoring.message("churn", found)
 
     assert "income 0.50, age 0.20." in text["why"]
     assert "city" not in text["why"]
     assert text["what"].endswith("income, age")
+    assert not text["next_step"].startswith("The data changed")
+    assert monitoring.message("churn", found | {"class": "data"})["next_step"].startswith("The data changed")
 
 
 # --- onboarding --------------------------------------------------------------------------------------------------
