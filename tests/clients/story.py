@@ -140,7 +140,7 @@ class Story:
         client.put(case["bucket"], "train/rows.csv", rows())
         functions = [found["FunctionName"] for found in call("lambda", "list_functions")["Functions"]]
         asked = next(function for function in functions if "ListMonitored" in function)
-        answer = client.run(asked, {"time": "2026-01-31T12:00:00Z", "correlation_id": f"of-{name}"})
+        answer = client.run(asked, {"time": "2026-01-31T12:00:00Z", "execution": name, "correlation_id": f"of-{name}"})
         stack = call("cloudformation", "describe_stacks", StackName=case["stack"])["Stacks"][0]
         table = call("dynamodb", "describe_table", TableName=case["ledger"])["Table"]
         machines = call("stepfunctions", "list_state_machines")["stateMachines"]
@@ -151,7 +151,7 @@ class Story:
             "ledger": [table["TableStatus"], sorted(key["AttributeName"] for key in table["KeySchema"])],
             "machines": sorted(machine["name"] for machine in machines),
             "functions": len(functions),
-            "answer": answer,
+            "answer": [answer["count"], answer["jobs"]],
             "alarms": [found["AlarmName"] for found in call("cloudwatch", "describe_alarms")["MetricAlarms"]],
             "log groups": [found["logGroupName"] for found in call("logs", "describe_log_groups")["logGroups"]],
             "stack": stack["StackStatus"],

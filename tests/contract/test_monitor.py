@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from linnet.decisions import monitoring
 from linnet.errors import BadInputError, NotFoundError
-from linnet.gateways import ledger
+from linnet.gateways import findings, ledger
 from linnet.monitoring.files import statistics_json, suggest_constraints
 from linnet.monitoring.profile import profile
 from linnet.monitoring.store import profile_bytes
 from linnet.monitoring.tables import Source, read_table
 from linnet.settings import settings
 from models.flights import data as flights
-from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401
+from tests.contract.onboarding_world import BUCKET, CONTEXT, World, due, handler, sample, world  # noqa: F401
 
 START, END = "2026-11-21T09:00:00Z", "2026-11-21T10:00:00Z"
 NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
@@ -101,10 +102,6 @@ def metrics(world: World, namespace: str = NAMESPACE) -> dict[str, list[float]]:
 # --- list_monitored ----------------------------------------------------------------------------------------------
 
 
-def due(**given: Any) -> list[dict[str, str]]:
-    return list(handler("list_monitored")(sample("list_monitored") | given, CONTEXT)["windows"])
-
-
 def test_the_window_that_is_over_is_due_until_it_was_looked_at(serving: World) -> None:
     window = {"model": "flights", "kind": "data-quality", "start": START, "end": END}
 
@@ -146,6 +143,38 @@ def test_no_window_of_five_minutes_is_lost_under_an_hourly_tick(serving: World) 
     starts = [w["start"] for w in due(time="2026-11-21T10:00:20Z")]
 
     assert starts == [f"2026-11-21T09:{minute:02}:00Z" for minute in range(0, 60, 5)]
+
+
+def test_windows_are_handed_out_in_an_object_and_those_that_need_a_job_by_themselves(
+    serving: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state machine's children get them from S3: a thousand models are more than the 256 KiB of a state."""
+    window = {
+        "model": "flights", "kind": "data-quality", "start": START, "end": END,
+        "correlation_id": sample("list_monitored")["correlation_id"],
+        "work": f"monitoring-shards/now/flights/data-quality/{START}/",
+    }  # fmt: skip
+    ask = sample("list_monitored") | {"execution": "now"}
+
+    first, again = (handler("list_monitored")(ask, CONTEXT) for _ in range(2))
+    assert first == again == {"count": 1, "bucket": BUCKET, "key": "monitoring-shards/now/due.json", "jobs": []}
+    assert serving.documents("monitoring-shards/") == {"monitoring-shards/now/due.json": [window]}
+    monkeypatch.setattr(monitoring, "BY_JOB", frozenset({"data-quality"}))
+    assert handler("list_monitored")(ask, CONTEXT) == first | {"count": 0, "jobs": [window]}
+
+
+def test_what_is_more_than_a_tick_takes_is_left_to_the_next(serving: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boats", "cars"):
+        row = ledger.read("model/flights", "spec") or {}
+        ledger.put_once("models", name, {"model": name, "spec_digest": "d"})
+        ledger.put_once(
+            f"model/{name}", "spec", {"spec": row["spec"] | {"model": name}, "digest": "d", "version_id": "v"}
+        )
+        ledger.put_once(f"model/{name}", "champion", {"version": 1, "run": "r", "at": START})
+    monkeypatch.setattr(findings, "MOST_WINDOWS", 2)
+
+    ticks = [due(time=f"2026-11-21T10:{minute}:00Z", correlation_id=minute) for minute in ("00", "05", "10")]
+    assert [[one["model"] for one in tick] for tick in ticks] == [["boats", "cars"], ["flights"], []]
 
 
 @pytest.mark.parametrize(

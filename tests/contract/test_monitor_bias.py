@@ -12,7 +12,7 @@ from linnet.errors import BadInputError
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import ledger
 from models.flights import data as flights
-from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
+from tests.contract.onboarding_world import BUCKET, CONTEXT, World, due, handler, sample, world  # noqa: F401 - a fixture
 
 START, END, READY = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-24T00:00:00Z"
 CONFIG, RUN, FACET = "linnet-flights-v1-f1", "r0123456789ab", flights.FEATURES[0]
@@ -90,11 +90,8 @@ def metrics(world: World) -> dict[str, float]:
 
 
 def test_a_window_is_due_when_its_labels_had_their_time(serving: World) -> None:
-    def due(at: str) -> list[dict[str, Any]]:
-        return list(handler("list_monitored")(sample("list_monitored") | {"time": at}, CONTEXT)["windows"])
-
-    assert due("2026-11-23T23:59:59Z") == []
-    assert due(READY) == [{"model": "flights", "kind": "bias", "start": START, "end": END}]
+    assert due(time="2026-11-23T23:59:59Z") == []
+    assert due(time=READY) == [{"model": "flights", "kind": "bias", "start": START, "end": END}]
 
 
 def test_groups_that_are_treated_alike_are_healthy(serving: World) -> None:

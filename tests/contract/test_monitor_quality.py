@@ -11,7 +11,7 @@ import pytest
 from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import ledger
 from models.flights import data as flights
-from tests.contract.onboarding_world import CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
+from tests.contract.onboarding_world import CONTEXT, World, due, handler, sample, world  # noqa: F401 - a fixture
 
 START, END, READY = "2026-11-21T06:00:00Z", "2026-11-21T12:00:00Z", "2026-11-24T12:00:00Z"
 CONFIG, RUN = "linnet-flights-v1-f1", "r0123456789ab"
@@ -89,14 +89,11 @@ def metrics(world: World) -> dict[str, tuple[float, datetime]]:
 
 
 def test_a_window_is_due_when_its_labels_had_their_time_mo_05(serving: World) -> None:
-    def due(at: str) -> list[dict[str, Any]]:
-        return list(handler("list_monitored")(sample("list_monitored") | {"time": at}, CONTEXT)["windows"])
-
-    assert due("2026-11-24T11:59:59Z") == []
-    assert due(READY) == [{"model": "flights", "kind": "model-quality", "start": START, "end": END}]
+    assert due(time="2026-11-24T11:59:59Z") == []
+    assert due(time=READY) == [{"model": "flights", "kind": "model-quality", "start": START, "end": END}]
     labelled(serving, answered(serving, 90, 10))
     look()
-    assert due(READY) == []
+    assert due(time=READY) == []
 
 
 def test_as_good_as_the_champions_own_report_at_its_own_threshold_is_healthy_mo_06(serving: World) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from linnet.monitoring import live, template
 from linnet.monitoring.capture import read_capture
-from linnet.monitoring.live import profile_capture
+from linnet.monitoring.live import profile_capture, profile_part, together
 from linnet.monitoring.profile import kinds_of, profile
 from linnet.monitoring.store import profile_bytes
 from linnet.monitoring.tables import Source, read_table
@@ -27,6 +27,19 @@ def test_a_window_is_the_same_in_pieces_and_as_a_whole(files: list[list[bytes]])
         assert profile_bytes(found) == profile_bytes(profile(whole.features.to_batches(), kinds=kinds_of(BASELINE)))
     assert found.rows == whole.rows
     assert counts == whole.counts
+
+
+@given(st.lists(st.lists(records(), max_size=8), max_size=4), st.integers(0, 4))
+def test_a_window_in_parts_is_the_window_to_the_byte(files: list[list[bytes]], at: int) -> None:
+    contents = [b"".join(made.rstrip(b"\n") + b"\n" for made in file) for file in files]
+    found, counts = profile_capture(contents, BASELINE, WHOLE)
+    columns, kinds = list(BASELINE.columns), kinds_of(BASELINE)
+    parts = [profile_part(some, columns, kinds, WHOLE) for some in (contents[at:], contents[:at])]
+    also, others = together(parts, BASELINE)
+
+    assert profile_bytes(also) == profile_bytes(found)
+    assert list(also.columns) == list(found.columns)
+    assert (others, others.odd_rows, others.coverage) == (counts, counts.odd_rows, counts.coverage)
 
 
 def test_pieces_that_hold_other_rows_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:

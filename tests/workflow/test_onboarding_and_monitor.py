@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,8 +44,8 @@ def serving(world: World, onboarded: dict[str, Any]) -> World:
     return world
 
 
-def look(world: World, season: str, rows: int) -> dict[str, Any]:
-    """Capture requests now, let the monitor look when their window is over, and return the window's finding."""
+def capture(world: World, season: str, rows: int, files: int = 1) -> datetime:
+    """Capture requests now, in so many files; return when."""
     now = world.stack.clock.now()
     lines = [
         json.dumps(
@@ -56,14 +57,47 @@ def look(world: World, season: str, rows: int) -> dict[str, Any]:
         )
         for n, row in enumerate(flights.requests(season=season, count=rows))
     ]
-    world.put(f"data-capture/{CONFIG}/{ENDPOINT}/blue/{now:%Y/%m/%d/%H}/{now:%M-%S}.jsonl", "\n".join(lines) + "\n")
-    ended = world.start("monitor", {"time": (now + timedelta(minutes=5)).isoformat(), "model": MODEL})
+    for n in range(files):
+        world.put(f"{folder(now)}{now:%M-%S}-{n}.jsonl", "\n".join(lines[n::files]) + "\n")
+    return now
+
+
+def folder(at: datetime) -> str:
+    return f"data-capture/{CONFIG}/{ENDPOINT}/blue/{at:%Y/%m/%d/%H}/"
+
+
+def monitor(world: World, at: datetime, **more: Any) -> dict[str, Any]:
+    """Let the monitor look at the window of a moment and return the execution's end."""
+    return world.start("monitor", {"time": (at + timedelta(minutes=5)).isoformat(), "model": MODEL, **more})
+
+
+def finding(world: World, at: datetime) -> dict[str, Any] | None:
+    """Return the finding of the window of a moment."""
+    start = datetime.fromtimestamp(at.timestamp() // 300 * 300, at.tzinfo).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return world.row(f"model/{MODEL}", f"finding#data-quality#{start}")
+
+
+def look(world: World, season: str, rows: int) -> dict[str, Any]:
+    """Capture requests now, let the monitor look when their window is over, and return the window's finding."""
+    now = capture(world, season, rows)
+    ended = monitor(world, now)
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert ended["states"][-1] == "All windows are looked at"
-    start = datetime.fromtimestamp(now.timestamp() // 300 * 300, now.tzinfo).strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = world.row(f"model/{MODEL}", f"finding#data-quality#{start}")
+    found = finding(world, now)
     assert found is not None
     return found
+
+
+@pytest.fixture
+def little(serving: World) -> Iterator[World]:
+    """Return a world in which one function looks at 20,000 bytes of capture only."""
+    listed = serving.functions.list_functions()["Functions"]
+    (name,) = [one["FunctionName"] for one in listed if "MonitorWindow" in one["FunctionName"]]
+    known = serving.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    less = known | {"LINNET_LARGEST_WINDOW": "20000"}
+    serving.functions.update_function_configuration(FunctionName=name, Environment={"Variables": less})
+    yield serving
+    serving.functions.update_function_configuration(FunctionName=name, Environment={"Variables": known})
 
 
 def spec_row(world: World) -> dict[str, Any]:
@@ -166,6 +200,50 @@ def test_a_monitor_that_cannot_look_fails_by_name_instead_of_staying_green(servi
     assert (ended["status"], ended["error"]) == ("FAILED", "MonitorFailed")
     assert f"{MODEL} BadInputError: s3://" in ended["cause"]
     assert "The monitor is blind" in ended["states"]
+
+
+@pytest.fixture
+def looked_at(serving: World) -> tuple[datetime, dict[str, Any]]:
+    """Return a moment whose window one function has looked at, and what it found."""
+    now = capture(serving, "summer", 200, files=4)
+    ended = monitor(serving, now, correlation_id="the same")
+    found = finding(serving, now)
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert items(serving, ended) == [(1, 1)]
+    assert found is not None
+    return now, found
+
+
+def items(world: World, ended: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return how many items each Distributed Map of an execution had, and how many got through; the fewest first."""
+    runs = world.stepfunctions.list_map_runs(executionArn=ended["executionArn"])["mapRuns"]
+    counts = [world.stepfunctions.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"] for run in runs]
+    return sorted((count["total"], count["succeeded"]) for count in counts)
+
+
+def test_a_large_window_goes_through_the_distributed_map_and_ends_with_the_same_finding(
+    looked_at: tuple[datetime, dict[str, Any]], little: World
+) -> None:
+    now, found = looked_at
+    ended = monitor(little, now, correlation_id="the same", again=True)
+
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert ended["states"][-1] == "All windows are looked at"
+    assert items(little, ended) == [(1, 1), (4, 4)]
+    assert finding(little, now) == found
+
+
+def test_a_shard_that_cannot_be_read_leaves_its_window_unknown_and_is_told(little: World) -> None:
+    now = capture(little, "winter", 200, files=2)
+    key = f"{folder(now)}{now:%M-%S}-x.jsonl"
+    little.put(key, b"\n" * 34_000_000)
+    ended = monitor(little, now)
+    little.s3.delete_object(Bucket=little.out["DataBucket"], Key=key)
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "MonitorFailed")
+    assert f"{MODEL} 1 of 3 shards failed, shard 2: BadInputError: object size: 34000000 is not" in ended["cause"]
+    assert ended["states"][-2:] == ["Tell people that nobody watches", "The monitor is blind"]
+    assert finding(little, now) is None
 
 
 def test_a_wrong_time_fails_the_monitor_by_name(world: World) -> None:

@@ -28,6 +28,8 @@ class Settings:
     environment: str = "production"
     metrics_prefix: str = "aws/sagemaker"
     """Before the namespaces of the monitors' metrics, as Model Monitor has it."""
+    largest_window: str = "536870912"
+    """Bytes of capture that one function looks at, 512 MB unless said otherwise."""
     instance_quota: str = "20"
     """How many endpoint instances of a type the account may run at once."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from linnet.data import shards as large
 from linnet.decisions import baselines, monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
@@ -26,7 +28,7 @@ from linnet.monitoring.files import (
     statistics_json,
     violations_json,
 )
-from linnet.monitoring.live import profile_capture
+from linnet.monitoring.live import profile_capture, together
 from linnet.monitoring.plots import bars
 from linnet.monitoring.profile import Profile
 from linnet.monitoring.quality import judge, pairs
@@ -39,20 +41,26 @@ _EARLY = timedelta(hours=1)
 """Labels may come before the capture of their request is written."""
 
 
-def look(kind: str, model: str, start: datetime, end: datetime) -> dict[str, Any]:
+def look(kind: str, model: str, start: datetime, end: datetime, *, work: str = "", shards: int = 0) -> dict[str, Any]:
     """Return what a monitor finds in the window, after its files and the report for people were written.
+
+    Or only how many `shards` it was cut into below the prefix `work`: more capture than one function looks at, to be
+    profiled in shards (`linnet.data.shards`), with whose number this is called again.
 
     Raises:
         BadInputError: there is no such monitor, or what it compares with cannot be used.
         NotFoundError: the model has no spec, no champion, or its champion no baseline.
     """
-    looks = {
-        monitoring.DATA_QUALITY: _data_quality, monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
+    looks: dict[str, Callable[..., dict[str, Any]]] = {
+        monitoring.DATA_QUALITY: functools.partial(_data_quality, work=work, shards=shards),
+        monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
     }  # fmt: skip
     if kind not in looks:
         raise BadInputError("kind", kind, " | ".join(looks))
     spec, champion = findings.subject(model)
     found = looks[kind](model, spec, champion, (start, end))
+    if "shards" in found:
+        return found
     plots, least = found.pop("bars", []), spec["monitors"][kind.replace("-", "_")]["minimum_rows"]
     more = {"model": model, "bars": plots, "minimum_rows": least, "links": findings.links(model, champion)}
     findings.put_report(str(found["uri"]), report.html(found | more))
@@ -80,7 +88,13 @@ def read_baseline(uri: str, features: Sequence[str] | None = None) -> tuple[Prof
 
 
 def _data_quality(
-    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], window: schedules.Window
+    model: str,
+    spec: Mapping[str, Any],
+    champion: Mapping[str, Any],
+    window: schedules.Window,
+    *,
+    work: str,
+    shards: int,
 ) -> dict[str, Any]:
     monitors = spec["monitors"]
     settings = monitors["data_quality"]
@@ -88,7 +102,13 @@ def _data_quality(
     foreign = chosen.uri != champion["baseline"]
     known, limits = read_baseline(chosen.uri, list(spec["data"]["features"]) if foreign else None)
     constraints = read_constraints(limits)
-    current, counts = profile_capture(findings.capture(model, champion, hours(*window)), known, window)
+    if shards:
+        current, counts = together(large.parts(shards, known, champion, window, work), known)
+    else:
+        files = findings.captured(model, champion, hours(*window))
+        if sum(file.size for file in files) > findings.largest_window():
+            return {"shards": large.plan(files, known, champion, window, work)}
+        current, counts = profile_capture(findings.contents(file.uri for file in files), known, window)
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
     statistics = statistics_json(current)
     used = {"baseline": chosen.uri} | ({"season": chosen.season} if chosen.season else {})

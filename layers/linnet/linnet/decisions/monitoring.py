@@ -25,6 +25,8 @@ _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 
 Kind = Literal["data-quality", "model-quality", "bias"]
+BY_JOB: frozenset[Kind] = frozenset()
+"""The monitors whose windows a SageMaker job looks at; functions look at those of all others."""
 Status = Literal["Completed", "CompletedWithViolations", "no_data", "no_labels"]
 Measure = float | dict[str, float]
 """The value of a metric, or its StatisticValues."""
@@ -162,6 +164,12 @@ def results_folder(endpoint: str, start: datetime, kind: Kind = DATA_QUALITY) ->
     minute = f"{start:%M}/" if start.minute else ""
     inner = "" if kind == DATA_QUALITY else f"{kind}/"
     return f"monitoring/{endpoint}/{start:%Y/%m/%d/%H}/{minute}{inner}"
+
+
+def work_folder(execution: str, window: Mapping[str, str] | None = None) -> str:
+    """Return the prefix of what an execution of the monitor keeps for its own later steps, or for those of a window."""
+    inner = f"{window['model']}/{window['kind']}/{window['start']}/" if window else ""
+    return f"monitoring-shards/{execution}/{inner}"
 
 
 def worth_telling(found: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,9 +17,9 @@ from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 LARGEST_FILE = 32 * 1024 * 1024
-LARGEST_WINDOW = 512 * 1024 * 1024
-"""Bytes of capture that one look may read; a model with more traffic samples its capture (capture_percent)."""
 _METRICS_A_CALL = 500
+MOST_WINDOWS = 1_000
+"""Windows that a tick takes; the next tick takes the others. What a state machine hears of each together is at most 256 KiB."""
 
 
 def due(at: str, *, model: str | None = None, again: bool = False, correlation_id: str = "") -> list[dict[str, str]]:
@@ -29,13 +29,16 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
     its age; so a look that takes long or a baseline that is gone does not start, and tell people, every five minutes.
     Who asks with the same `correlation_id`, or names the model, gets it. Models whose monitor or capture is off and models
     without champion are left out, and so are windows from before the champion. `again` looks again at the last.
+    Those beyond `MOST_WINDOWS` are not taken: the next tick gets them.
 
     Raises:
         NotFoundError: `model` is named but not onboarded.
     """
-    found = []
+    found: list[dict[str, str]] = []
     models = [model] if model else [str(row["model"]) for row in ledger.query("models")]
     for name in models:
+        if len(found) >= MOST_WINDOWS:
+            break
         spec, champion = specs.read(name), ledger.read(f"model/{name}", "champion")
         if spec is None and model:
             raise NotFoundError(f"model {model} is not onboarded")
@@ -53,6 +56,24 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
                 + (windows[-1:] if again else [])
             ]
     return [one for number, one in enumerate(found) if one not in found[:number]]
+
+
+def hand_out(windows: Sequence[Mapping[str, str]], execution: str, *, correlation_id: str) -> dict[str, Any]:
+    """Write what functions look at as an array for the execution's Distributed Map; return where it is, and the rest.
+
+    Each window has `correlation_id` and `work`, the prefix of keys below which its look may keep what later steps need: the
+    children of a Distributed Map see no variables of their parent. Written again for the same execution, it is the same.
+    `jobs` are the windows at which SageMaker jobs look (`monitoring.BY_JOB`).
+    """
+    each = [
+        {**one, "correlation_id": correlation_id, "work": monitoring.work_folder(execution, one)} for one in windows
+    ]
+    jobs = [one for one in each if one["kind"] in monitoring.BY_JOB]
+    others = [one for one in each if one["kind"] not in monitoring.BY_JOB]
+    bucket, key = settings().data_bucket, f"{monitoring.work_folder(execution)}due.json"
+    if others:
+        s3.put(f"s3://{bucket}/{key}", json.dumps(others).encode())
+    return {"count": len(others), "bucket": bucket, "key": key, "jobs": jobs}
 
 
 def _unseen(
@@ -130,19 +151,29 @@ def document(uri: str) -> dict[str, Any]:
     return found
 
 
-def capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> Iterator[bytes]:
-    """Yield the capture files of the configs that serve now, in the folders of these hours.
+def largest_window() -> int:
+    """Return how many bytes one function looks at; more capture is profiled in shards, more where labels join is refused."""
+    return int(settings().largest_window)
+
+
+def captured(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> list[s3.Object]:
+    """Return the capture files of the configs that serve now, in the folders of these hours."""
+    endpoint = base(settings().stack, model)
+    return list(_listed(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS)))
+
+
+def contents(uris: Iterable[str]) -> Iterator[bytes]:
+    """Yield what these files hold.
 
     Raises:
-        BadInputError: there is more than one look may read; says what to change.
+        NotFoundError: one is gone.
+        BadInputError: one is larger than any that is read.
     """
-    endpoint = base(settings().stack, model)
-    return _contents(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS))
+    return (s3.read(uri, limit=LARGEST_FILE) for uri in uris)
 
 
-def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield URI and content of the JSON lines below these prefixes, only those of the `wanted` hours."""
-    left = LARGEST_WINDOW
+def _listed(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[s3.Object]:
+    """Yield the files of JSON lines below these prefixes, only those of the `wanted` hours."""
     for folder in folders:
         for found in s3.objects(f"s3://{settings().data_bucket}/{folder}"):
             hour = monitoring.hour_of(found.uri)
@@ -150,14 +181,18 @@ def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iter
                 wanted is not None and (not hour or f"{hour:%Y/%m/%d/%H}" not in wanted)
             ):
                 continue
-            left -= found.size
-            if left < 0:
-                raise BadInputError(folder, f"over {LARGEST_WINDOW} bytes", "less: lower endpoint.capture_percent")
-            yield found.uri, s3.read(found.uri, limit=LARGEST_FILE)
+            yield found
 
 
-def _contents(folders: Sequence[str]) -> Iterator[bytes]:
-    return (content for _, content in _files(folders))
+def _files(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield URI and content of the JSON lines below these prefixes, only those of the `wanted` hours."""
+    left = largest_window()
+    for found in _listed(folders, wanted):
+        left -= found.size
+        if left < 0:
+            folder = found.uri.rpartition("/")[0]
+            raise BadInputError(folder, f"over {largest_window()} bytes", "less: lower endpoint.capture_percent")
+        yield found.uri, s3.read(found.uri, limit=LARGEST_FILE)
 
 
 def _configs(endpoint: str, champion: Mapping[str, Any]) -> list[str]:
@@ -181,7 +216,8 @@ def own_capture(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -
     """
     endpoint = base(settings().stack, model)
     variants = [str(champion["variant"])] if champion.get("variant") else COLOURS
-    return _contents(monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants))
+    folders = monitoring.capture_folders([str(champion["config"])], endpoint, hours, variants)
+    return (content for _, content in _files(folders))
 
 
 def truth(model: str, hours: Sequence[str]) -> Iterator[tuple[str, bytes]]:
