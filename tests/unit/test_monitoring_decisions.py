@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from linnet.decisions import baselines, monitoring, names, onboarding, schedules
 from linnet.errors import BadInputError
 from linnet.events.schedules import MONTH, Every, days, every
-from linnet.events.spec import check_spec
+from linnet.events.spec import check_spec, spec_json
 from models.flights import data as flights
 
 DIVISORS = [n for n in range(5, 1441) if 1440 % n == 0]
@@ -407,3 +407,38 @@ def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
     daily = flights.spec() | {"monitors": {"data_quality": {"schedule": "cron(0 */6 * * ? *)"}}}
     assert onboarding.alarms("linnet", check_spec(daily), "topic")[0]["Period"] == 6 * 3600
     assert "AlarmActions" not in retrain  # EventBridge hears of its state by itself (EB-03)
+
+
+@pytest.mark.parametrize("schedule", ["monthly", "cron(0 0 1 * ? *)", "rate(2 days)", "rate(31 days)"])
+def test_mo_07_windows_longer_than_a_day_have_alarms_of_one_day_that_keep_their_state(schedule: str) -> None:
+    """CloudWatch takes no period above a day: the window's one value must ring by itself, and silence must not end it."""
+    monitors = {
+        "data_quality": {"schedule": schedule, "retrain_windows": 1}, "model_quality": {"enabled": True, "schedule": schedule},
+        "bias": {"enabled": True, "schedule": schedule, "facet": "carrier", "disadvantaged": ["AA"]},
+    }  # fmt: skip
+    facet = {"features": {"carrier": "number", "temp": "number"}}
+    spec = flights.spec()
+    found = onboarding.alarms(
+        "linnet", check_spec(spec | {"data": spec["data"] | facet, "monitors": monitors}), "topic"
+    )
+
+    assert [alarm["AlarmName"].removeprefix("linnet-flights-") for alarm in found] == [
+        "drift", "drift-notice", "bias", "quality",
+    ]  # fmt: skip
+    for alarm in found:
+        assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (86_400, 1, 1)
+        assert alarm["TreatMissingData"] == "ignore"
+        assert "1440" not in alarm["AlarmDescription"]
+
+
+def test_an_alarm_that_stands_by_a_months_one_value_speaks_again_after_a_month_not_after_each_cool_down() -> None:
+    monitors = {
+        "data_quality": {"schedule": "rate(2 days)", "retrain_windows": 1},
+        "model_quality": {"schedule": "monthly"},
+        "bias": {"schedule": "daily"},
+    }
+    spec = spec_json(check_spec(flights.spec() | {"monitors": monitors}))
+
+    pauses = [schedules.pause(spec, purpose) for purpose in ("drift", "quality", "bias", "attribution")]
+
+    assert pauses == [timedelta(days=2), timedelta(days=31), timedelta(0), timedelta(0)]

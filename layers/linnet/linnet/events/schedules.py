@@ -14,9 +14,9 @@ ALLOWED = (
     "cron(0 * ? * * *), cron(0 */n * * ? *), cron(0 h/n ? * * *), cron(0 h ? * * *), cron(0 0 1 * ? *) with n a divisor of "
     "24 and h an hour, in either order of the question mark"
 )
-_DAY = 24 * 60
+DAY_MINUTES = 24 * 60
 _NAMES = {"hourly": "rate(1 hour)", "daily": "rate(1 day)", "monthly": "cron(0 0 1 * ? *)"}
-_UNITS = {"minute": 1, "hour": 60, "day": _DAY}
+_UNITS = {"minute": 1, "hour": 60, "day": DAY_MINUTES}
 _RATE = re.compile(r"rate\(([1-9]\d{0,3}) (minute|hour|day)s?\)")
 _CRON = re.compile(r"cron\(0 (?P<hour>\*|\d\d?)(?:/(?P<step>\d\d?))? (?P<day>\*|\?|1) \* (?:\*|\?) \*\)")
 
@@ -30,6 +30,7 @@ class Every:
 
 
 MONTH = Every(0)
+LONGEST_MONTH = 31 * DAY_MINUTES
 
 
 def every(text: str) -> Every:
@@ -45,8 +46,8 @@ def every(text: str) -> Every:
     written = _NAMES.get(text, text)
     if found := _RATE.fullmatch(written):
         minutes = int(found[1]) * _UNITS[found[2]]
-        whole_days = minutes % _DAY == 0 and minutes <= 31 * _DAY
-        if minutes < 5 or not (whole_days or _DAY % minutes == 0):  # noqa: PLR2004 - the shortest tick
+        whole_days = minutes % DAY_MINUTES == 0 and minutes <= LONGEST_MONTH
+        if minutes < 5 or not (whole_days or DAY_MINUTES % minutes == 0):  # noqa: PLR2004 - the shortest tick
             raise wrong
         return Every(minutes)
     found = _CRON.fullmatch(written)

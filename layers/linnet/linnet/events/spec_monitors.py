@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from linnet.errors import BadInputError
-from linnet.events.schedules import days, every, in_season
+from linnet.events.schedules import DAY_MINUTES, days, every, in_season
 from linnet.events.spec_parts import BASELINE, COLUMN, INSTANCE, SEASON, Fraction, Part
 
 Metric = Literal[
@@ -59,12 +59,12 @@ class DataQuality(Part):
     enabled: bool = True
     window_minutes: int = Field(default=60, ge=5, le=24 * 60)
     schedule: SCHEDULE | None = None
-    """Instead of window_minutes, and up to a day: hourly, daily, a rate or a cron; see linnet.events.schedules."""
+    """Instead of window_minutes: hourly, daily, monthly, a rate or a cron; see linnet.events.schedules."""
     minimum_rows: int = Field(default=100, ge=10)
     notify_above: Annotated[float, Field(gt=0, lt=1)] = 0.1
     retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
     retrain_windows: int = Field(default=3, ge=1, le=24)
-    """So many windows in a row must drift before a run starts."""
+    """So many windows in a row must drift before a run starts; of windows longer than a day the first one does."""
     baseline: URI | None = None
     """A folder of statistics.json and constraints.json to compare with instead of the champion's own baseline."""
     seasons: list[Season] = Field(default_factory=list, max_length=24)
@@ -91,8 +91,12 @@ class DataQuality(Part):
         if 24 * 60 % self.window_minutes:
             raise ValueError("'window_minutes' must divide a day, such as 5, 15, 60 or 1440")
         minutes = every(self.schedule).minutes if self.schedule else self.window_minutes
-        if not 0 < minutes <= 24 * 60:
-            raise ValueError("'schedule' of data_quality must be at most daily, the longest period of its alarm")
+        if not 0 < minutes <= DAY_MINUTES:
+            if self.retrain_windows > 1:
+                raise ValueError(
+                    "'retrain_windows' must be 1 where windows are longer than a day, an alarm's longest period"
+                )
+            return self
         # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
         longest = 7 * 24 * 60 if minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
         if minutes * self.retrain_windows > longest:
@@ -105,19 +109,13 @@ class ModelQuality(Part):
 
     enabled: bool = False
     schedule: SCHEDULE = "cron(0 */6 * * ? *)"
-    """Up to a day; the accuracy alarm takes two of these windows."""
+    """The accuracy alarm takes two of these windows, of those longer than a day one."""
     label_delay_hours: int = Field(default=72, ge=0, le=30 * 24)
     """A window is looked at so long after its end: the labels that are there by then count."""
     tolerance: Fraction = 0.05
     """How far a score may lie below the champion's own evaluation, between the seeds' 3 points and their 6 (MO-06)."""
     minimum_rows: int = Field(default=200, ge=10)
     """With fewer labelled rows the window is unknown; it has no standard deviations below 200."""
-
-    @model_validator(mode="after")
-    def _alarming(self) -> Self:
-        if not 0 < every(self.schedule).minutes <= 24 * 60:
-            raise ValueError("'schedule' of model_quality must be at most daily, the longest period of its alarm")
-        return self
 
 
 class BiasDrift(Part):
@@ -143,8 +141,6 @@ class BiasDrift(Part):
         ranges = {name: limit for name, limit in self.limits.items() if not isinstance(limit, str)}
         if wrong := [name for name, (low, high) in ranges.items() if low >= high]:
             raise ValueError(f"'limits' of {wrong[0]} must be [low, high] with low below high")
-        if not 0 < every(self.schedule).minutes <= 24 * 60:
-            raise ValueError("'schedule' of bias must be at most daily, the longest period of its alarm")
         return self
 
 
