@@ -313,7 +313,7 @@ def test_a_message_by_labels_says_what_is_worse_or_what_is_missing(
 ) -> None:
     found = more | {
         "rows": 100, "labels": {"unlabelled": 70, "bad": 3}, "start": "a", "end": "b", "at": "z", "verdict": "DEGRADED",
-        "broken": 2, "facet": "sex", "unknown": {"AD": "few"},
+        "broken": 2, "facet": "sex", "unknown": {"AD": "few"}, "class": None,
         "violations": [{"metric_name": f"m{n}", "description": f"v{n}"} for n in range(11)],
     }  # fmt: skip
     text = " ".join(monitoring.message("churn", found).values())
