@@ -99,8 +99,18 @@ def test_mo_10_the_day_on_which_a_window_starts_selects_the_seasons_baseline(
 
     inside = status == "Completed"
     assert finding().get("season") == ("summer" if inside else None)
+    assert finding()["class"] == (None if inside else "seasonal")
     told = serving.documents(WINDOW)[f"{WINDOW}constraint_violations.json"].get("linnet")
     assert told == ({"baseline": URI, "season": "summer"} if inside else None)
+
+
+def test_mo_09_drift_that_no_seasons_baseline_knows_is_changed_data(serving: World) -> None:
+    put_summer(serving)
+    set_monitor(seasons=[season("06-01", "08-31")])
+    capture(serving, [line.replace(line.split(",")[0], "99", 1) for line in flights.requests(season="summer", count=250)])
+
+    assert look()["status"] == "CompletedWithViolations"
+    assert finding()["class"] == "data"
 
 
 def test_a_baseline_that_went_after_onboarding_leaves_the_window_unknown_and_names_the_file(serving: World) -> None:

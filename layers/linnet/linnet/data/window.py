@@ -32,7 +32,7 @@ from linnet.monitoring.files import (
 )
 from linnet.monitoring.live import profile_capture, together
 from linnet.monitoring.plots import bars
-from linnet.monitoring.profile import Profile
+from linnet.monitoring.profile import Profile, kinds_of
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.store import PROFILE, read_profile
 from linnet.monitoring.truth import Joined, Truth, join, read_truth
@@ -118,6 +118,8 @@ def _data_quality(
             return {"shards": large.plan(files, known, champion, window, work)}
         current, counts = profile_capture(findings.contents(file.uri for file in files), known, window)
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
+    seasons = baselines.others(settings, str(champion["baseline"]), chosen) if result.violations else []
+    fits = any(_fits(uri, spec, known, current) for uri in seasons) if seasons else None
     statistics = statistics_json(current)
     used = {"baseline": chosen.uri} | ({"season": chosen.season} if chosen.season else {})
     broken = violations_json(result.violations) | ({"linnet": used} if foreign else {})
@@ -128,6 +130,7 @@ def _data_quality(
         | used
         | {
             "status": result.status,
+            "season_fits": fits,
             "severity": monitoring.severity(
                 result.drift,
                 notify_above=float(settings["notify_above"]),
@@ -158,6 +161,14 @@ def _data_quality(
             "uri": uri,
         }
     )
+
+
+def _fits(uri: str, spec: Mapping[str, Any], known: Profile, current: Profile) -> bool:
+    """Say whether a window that was profiled for one baseline breaks nothing of another's (MO-09)."""
+    other, limits = read_baseline(uri, list(spec["data"]["features"]))
+    if kinds_of(other) != kinds_of(known):  # the window's columns were read as numbers or texts by the first one's
+        return False
+    return not compare(other, current, read_constraints(limits)).violations
 
 
 def _model_quality(

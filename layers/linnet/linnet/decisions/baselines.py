@@ -38,6 +38,12 @@ def foreign(settings: Mapping[str, Any]) -> dict[str, str]:
     return found | {f"{FIELD}.seasons.{one['name']}.baseline": one["baseline"] for one in settings["seasons"]}
 
 
+def others(settings: Mapping[str, Any], own: str, chosen: Chosen) -> list[str]:
+    """Return the baselines of the seasons that did not choose, and the default where a season did; none without seasons."""
+    known = [str(one["baseline"]) for one in settings["seasons"]] + [str(settings["baseline"] or own)]
+    return [uri for uri in dict.fromkeys(known) if uri != chosen.uri]
+
+
 def names(uri: str, document: Mapping[str, Any]) -> list[str]:
     """Return the features that a statistics.json or constraints.json names.
 
