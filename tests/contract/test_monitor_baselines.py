@@ -107,7 +107,9 @@ def test_mo_10_the_day_on_which_a_window_starts_selects_the_seasons_baseline(
 def test_mo_09_drift_that_no_seasons_baseline_knows_is_changed_data(serving: World) -> None:
     put_summer(serving)
     set_monitor(seasons=[season("06-01", "08-31")])
-    capture(serving, [line.replace(line.split(",")[0], "99", 1) for line in flights.requests(season="summer", count=250)])
+    capture(
+        serving, [line.replace(line.split(",")[0], "99", 1) for line in flights.requests(season="summer", count=250)]
+    )
 
     assert look()["status"] == "CompletedWithViolations"
     assert finding()["class"] == "data"
