@@ -106,6 +106,14 @@ def scan_window(folder: Path) -> Work:
     return lambda: [str(sum(f.read_bytes().count(b"\n") for f in (folder / "window").iterdir()))][:0]
 
 
+def memory_window(folder: Path) -> Work:
+    """Touch each byte of the window once, in memory already: the limit that the memory's bandwidth sets."""
+    np = importlib.import_module("numpy")
+    content = b"".join(f.read_bytes() for f in (folder / "window").iterdir())
+    words = np.frombuffer(content, np.uint64, len(content) // 8)
+    return lambda: [str(words.max())][:0]
+
+
 def arrow_alone_window(folder: Path) -> Work:
     """Cut the lines into fields as Arrow's own CSV reader does: what an engine on Arrow spends at the least."""
     csv = importlib.import_module("pyarrow.csv")
@@ -247,40 +255,52 @@ CANDIDATES: dict[str, dict[str, Callable[[Path], Work]]] = {
         "whylogs": whylogs_baseline, "spark": spark_baseline, "evidently": evidently_baseline,
     },
     "window": {
-        "linnet": linnet_window, "scan": scan_window, "arrow_alone": arrow_alone_window, "tfdv": tfdv_window,
-        "whylogs": whylogs_window, "evidently": evidently_window,
+        "linnet": linnet_window, "memory": memory_window, "scan": scan_window, "arrow_alone": arrow_alone_window,
+        "tfdv": tfdv_window, "whylogs": whylogs_window, "evidently": evidently_window,
     },
     "tenfold": {"linnet": linnet_tenfold},
 }  # fmt: skip
 
 
 def main(task: str, name: str, folder: str) -> None:
-    """Run one candidate; print seconds of import and work, what it found, and the peak memory of its processes."""
+    """Run one candidate; print its seconds, what it found, and the peak memory of its processes.
+
+    `import` is the time that the imports took, `elapsed` that from then to the end, `work` the user and system time that all
+    threads and processes spent in it.
+    """
     began = time.perf_counter()
     work = CANDIDATES[task][name](Path(folder))
-    imported = time.perf_counter()
+    imported, before = time.perf_counter(), _spent()[0]
     found = work()
-    done = time.perf_counter()
+    done, (spent, megabytes) = time.perf_counter(), _spent()
     print(json.dumps({
-        "import": imported - began, "work": done - imported, "megabytes": _megabytes(), "found": sorted(set(found)),
+        "import": imported - began, "elapsed": done - imported, "work": spent - before, "megabytes": megabytes,
+        "found": sorted(set(found)),
     }))  # fmt: skip
 
 
-def _megabytes() -> float:
-    """Return the peaks of this process and of what it started (Spark's Java), which has not ended."""
-    try:
-        told = {
-            int(one.parent.name): dict(line.split(":", 1) for line in one.read_text().splitlines() if ":" in line)
-            for one in Path("/proc").glob("[0-9]*/status")
-        }
-    except OSError:  # no Linux, or a process ended meanwhile
-        told = {}
-    mine = {os.getpid()}
-    for _ in range(5):  # generations
-        mine |= {pid for pid, status in told.items() if int(status["PPid"]) in mine}
-    if os.getpid() in told:  # not ru_maxrss: a child's starts with its parent's
-        return round(sum(int(told[pid].get("VmHWM", "0 kB").split()[0]) for pid in mine) / 1000, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
+def _spent() -> tuple[float, float]:
+    """Return the seconds of user and system time, and the peaks in MB added up, of this process and all that it started."""
+    ended, tick = resource.getrusage(resource.RUSAGE_CHILDREN), os.sysconf("SC_CLK_TCK")
+    seconds = time.process_time() + ended.ru_utime + ended.ru_stime
+    known: dict[int, tuple[int, int, int]] = {}  # by process: the one that started it, its ticks, its peak in kB
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            stat, status = (one / "stat").read_text().rpartition(")")[2].split(), (one / "status").read_text()
+        except OSError:  # it ended meanwhile
+            continue
+        peak = status.partition("VmHWM:")[2].split()[:1]
+        known[int(one.name)] = (int(stat[1]), sum(map(int, stat[11:15])), int(peak[0]) if peak else 0)
+    me = os.getpid()
+    if me not in known:  # no Linux
+        peak_ = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return seconds, round(peak_ / (1e6 if sys.platform == "darwin" else 1e3), 1)
+    mine, before = {me}, 0  # not ru_maxrss: a child's starts with its parent's
+    while len(mine) > before:  # Spark's Java was started by a script
+        before = len(mine)
+        mine |= {pid for pid, (parent, _, _) in known.items() if parent in mine}
+    seconds += sum(known[pid][1] for pid in mine - {me}) / tick
+    return seconds, round(sum(known[pid][2] for pid in mine) / 1000, 1)
 
 
 if __name__ == "__main__":

@@ -258,5 +258,21 @@ def test_chi_squared_means_drift_when_the_p_value_is_small() -> None:
         suggest_constraints(BASELINE, Settings(categorical_method="ChiSquared", categorical_threshold=0.01))
     )
     moved = table(c=["a"] * 400 + ["b"] * 200 + ["c"] * 200 + ["d"] * 200)
-    assert [v.check for v in compare(BASELINE, moved, limits).violations] == ["baseline_drift_check"]
+    (found,) = compare(BASELINE, moved, limits).violations
+    assert (found.check, "p-value" in found.description) == ("baseline_drift_check", True)
     assert compare(BASELINE, BASELINE, limits).violations == ()
+
+
+@pytest.mark.parametrize(("threshold", "broken"), [(50.0, True), (500.0, False)])
+def test_chi_squared_as_it_stands_means_drift_when_the_statistic_is_large(threshold: float, broken: Any) -> None:
+    simple = Settings(comparison_method="Simple", categorical_method="ChiSquared", categorical_threshold=threshold)
+    moved = table(c=["a"] * 400 + ["b"] * 200 + ["c"] * 200 + ["d"] * 200)
+    found = compare(BASELINE, moved, read_constraints(suggest_constraints(BASELINE, simple)))
+    assert ("c" in found.features) is broken
+    assert not broken or found.violations[0].description.startswith("Baseline drift distance: 1")
+
+
+def test_as_many_values_of_another_type_as_the_threshold_allows_break_nothing() -> None:
+    allowed = table(n=["x"] * 100 + [str(v % 100) for v in range(900)])
+    found = compare(BASELINE, allowed, read_constraints(suggest_constraints(BASELINE, Settings())))
+    assert "data_type_check" not in [v.check for v in found.violations]

@@ -206,18 +206,20 @@ def test_a_named_features_metrics_are_what_statistics_json_says_of_it() -> None:
                 "common": {"num_present": 3, "num_missing": 1}, "mean": 2.0, "sum": 6.0, "min": 1.0, "max": 3.0}},
             {"name": "gone", "numerical_statistics": {"common": {"num_present": 0, "num_missing": 4}}},
             {"name": "city", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
+            {"name": "half", "string_statistics": {"common": {"num_present": 2, "num_missing": 2}}},
             {"name": "other", "string_statistics": {"common": {"num_present": 4, "num_missing": 0}}},
             {"name": "silent", "string_statistics": {"common": {"num_present": 0, "num_missing": 0}}},
         ]
     }  # fmt: skip
 
-    assert monitoring.named(document, ["age", "gone", "city", "silent"]) == {
+    assert monitoring.named(document, ["age", "gone", "city", "half", "silent"]) == {
         "age": {
             "feature_non_null": {"SampleCount": 4.0, "Sum": 3.0, "Minimum": 0.0, "Maximum": 1.0},
             "feature_data": {"SampleCount": 3.0, "Sum": 6.0, "Minimum": 1.0, "Maximum": 3.0},
         },
         "gone": {"feature_non_null": {"SampleCount": 4.0, "Sum": 0.0, "Minimum": 0.0, "Maximum": 0.0}},
         "city": {"feature_non_null": {"SampleCount": 4.0, "Sum": 4.0, "Minimum": 1.0, "Maximum": 1.0}},
+        "half": {"feature_non_null": {"SampleCount": 4.0, "Sum": 2.0, "Minimum": 0.0, "Maximum": 1.0}},
     }
 
 
