@@ -315,10 +315,14 @@ def test_da_03_a_run_reads_only_the_partitions_of_its_window(intake: World) -> N
     assert raw == {f"raw-data/{MODEL}/year=2013/month=01/day=2/part-00001.csv"}
 
 
-def test_f13_an_alarm_that_stands_is_heard_once_a_cool_down_and_what_finds_nothing_new_keeps_nothing_waiting(
-    batched: World,
+@pytest.mark.parametrize(("schedule", "times"), [(None, 4), ("monthly", 1)])  # at 03:00, 09:00, 15:00 and 21:00
+def test_f13_an_alarm_that_stands_is_heard_once_a_cool_down_or_long_window_and_what_finds_nothing_new_keeps_nothing_waiting(
+    batched: World, schedule: str | None, times: int
 ) -> None:
     onboard(MODEL, cooldown_seconds=6 * 3600, daily_limit=2)
+    spec = (ledger.read(f"model/{MODEL}", "spec") or {})["spec"]
+    spec["monitors"]["data_quality"]["schedule"] = schedule
+    ledger.change(f"model/{MODEL}", "spec", put={"spec": spec})
     calm_alarms(batched)
     batched.cloudwatch.set_alarm_state(AlarmName=f"linnet-{MODEL}-drift", StateValue="ALARM", StateReason="by a test")
     close(take("e0"), "e0", "not better")  # it answers the batch
@@ -329,7 +333,7 @@ def test_f13_an_alarm_that_stands_is_heard_once_a_cool_down_and_what_finds_nothi
         if runs.waiting(MODEL):
             assert "nothing is new" in take(f"q{hour}", at)["why"]
             judged += 1
-    assert judged == 4  # at 03:00, 09:00, 15:00 and 21:00
+    assert judged == times
     assert (ledger.read(f"model/{MODEL}", "slot") or {})["day_runs"] == 1
     put(batched, "2013-02", part=1)
 

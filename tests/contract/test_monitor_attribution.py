@@ -340,8 +340,7 @@ def test_the_alarm_is_on_a_low_ndcg_and_goes_with_the_monitor_tg_09() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schedule": "monthly"}, "hourly to daily"),
-        ({"schedule": "rate(5 minutes)"}, "hourly to daily"),
+        ({"schedule": "rate(5 minutes)"}, "hourly at the most"),
         ({"minimum_ndcg": 0}, "greater than 0"),
         ({"sample": 5}, "greater than"),
     ],

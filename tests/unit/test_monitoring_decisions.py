@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.decisions import monitoring, names, onboarding, schedules
+from linnet.decisions import baselines, monitoring, names, onboarding, schedules
 from linnet.errors import BadInputError
-from linnet.events.schedules import MONTH, Every, every
-from linnet.events.spec import check_spec
+from linnet.events.schedules import MONTH, Every, days, every
+from linnet.events.spec import check_spec, spec_json
 from models.flights import data as flights
 
 DIVISORS = [n for n in range(5, 1441) if 1440 % n == 0]
@@ -218,13 +218,50 @@ def test_results_of_each_window_have_a_folder_of_their_own() -> None:
 def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
         "kind": "data-quality", "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
-        "severity": "High", "start": "a", "end": "b", "rows": 200,
+        "severity": "High", "start": "a", "end": "b", "rows": 200, "baseline": "s3://b/baselines/x", "season": "easter",
     }  # fmt: skip
     text = monitoring.message("churn", found)
 
     assert "income 0.50, age 0.20." in text["why"]
+    assert text["why"].endswith("Baseline: s3://b/baselines/x, that of easter.")
     assert "city" not in text["why"]
     assert text["what"].endswith("income, age")
+
+
+# --- which baseline ----------------------------------------------------------------------------------------------
+
+DAYS = st.sampled_from(days())
+SEASONS = st.lists(st.fixed_dictionaries({"from": DAYS, "to": DAYS}), max_size=4).map(
+    lambda spans: [span | {"name": f"s{n}", "baseline": f"s3://b/baselines/s{n}"} for n, span in enumerate(spans)]
+)
+
+
+@given(SEASONS, st.sampled_from([None, "s3://b/baselines/ours"]), st.integers(2023, 2028), st.integers(0, 23))
+def test_mo_10_every_day_of_every_year_has_exactly_one_baseline_and_the_first_season_that_holds_it(
+    seasons: list[dict[str, str]], default: str | None, year: int, hour: int
+) -> None:
+    """Checked against calendars: a season is walked day by day from its first to its last."""
+    settings = {"baseline": default, "seasons": seasons}
+    held: list[set[str]] = []
+    for season in seasons:
+        at = days().index(season["from"])
+        walked = {season["from"]}
+        while days()[at] != season["to"]:
+            at = (at + 1) % 366
+            walked.add(days()[at])
+        held.append(walked)
+    day = datetime(year, 1, 1, hour, tzinfo=UTC)
+    while day.year == year:
+        holding = [n for n, walked in enumerate(held) if f"{day:%m-%d}" in walked]
+        expected = (f"s3://b/baselines/s{holding[0]}", f"s{holding[0]}") if holding else (default or "own", None)
+        assert baselines.choose(settings, "own", day) == expected
+        day += timedelta(days=1)
+
+
+@pytest.mark.parametrize("document", [{}, {"features": 3}, {"features": [1]}, {"features": [{}]}, {"features": None}])
+def test_a_baseline_that_names_no_features_is_refused_by_its_file(document: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match=r"^s3://b/statistics.json: .*as Model Monitor writes"):
+        baselines.names("s3://b/statistics.json", document)
 
 
 # --- onboarding --------------------------------------------------------------------------------------------------
@@ -275,3 +312,38 @@ def test_the_alarm_takes_its_numbers_from_the_spec() -> None:
     daily = flights.spec() | {"monitors": {"data_quality": {"schedule": "cron(0 */6 * * ? *)"}}}
     assert onboarding.alarms("linnet", check_spec(daily), "topic")[0]["Period"] == 6 * 3600
     assert "AlarmActions" not in retrain  # EventBridge hears of its state by itself (EB-03)
+
+
+@pytest.mark.parametrize("schedule", ["monthly", "cron(0 0 1 * ? *)", "rate(2 days)", "rate(31 days)"])
+def test_mo_07_windows_longer_than_a_day_have_alarms_of_one_day_that_keep_their_state(schedule: str) -> None:
+    """CloudWatch takes no period above a day: the window's one value must ring by itself, and silence must not end it."""
+    monitors = {
+        "data_quality": {"schedule": schedule, "retrain_windows": 1}, "model_quality": {"enabled": True, "schedule": schedule},
+        "bias": {"enabled": True, "schedule": schedule, "facet": "carrier", "disadvantaged": ["AA"]},
+    }  # fmt: skip
+    facet = {"features": {"carrier": "number", "temp": "number"}}
+    spec = flights.spec()
+    found = onboarding.alarms(
+        "linnet", check_spec(spec | {"data": spec["data"] | facet, "monitors": monitors}), "topic"
+    )
+
+    assert [alarm["AlarmName"].removeprefix("linnet-flights-") for alarm in found] == [
+        "drift", "drift-notice", "bias", "quality",
+    ]  # fmt: skip
+    for alarm in found:
+        assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (86_400, 1, 1)
+        assert alarm["TreatMissingData"] == "ignore"
+        assert "1440" not in alarm["AlarmDescription"]
+
+
+def test_an_alarm_that_stands_by_a_months_one_value_speaks_again_after_a_month_not_after_each_cool_down() -> None:
+    monitors = {
+        "data_quality": {"schedule": "rate(2 days)", "retrain_windows": 1},
+        "model_quality": {"schedule": "monthly"},
+        "bias": {"schedule": "daily"},
+    }
+    spec = spec_json(check_spec(flights.spec() | {"monitors": monitors}))
+
+    pauses = [schedules.pause(spec, purpose) for purpose in ("drift", "quality", "bias", "attribution")]
+
+    assert pauses == [timedelta(days=2), timedelta(days=31), timedelta(0), timedelta(0)]

@@ -37,6 +37,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return made
 
 
+XMAS = {"name": "xmas", "from": "12-20", "to": "01-06", "baseline": "s3://our-data/baselines/churn/xmas"}
 WRONG = [
     # path, value, field that the error names, what it says is allowed
     ("model", "Churn", "model", "lower case letters, digits and single hyphens"),
@@ -75,11 +76,21 @@ WRONG = [
     ("monitors.data_quality.window_minutes", 7, "monitors.data_quality", "must divide a day"),
     ("monitors.data_quality", {"window_minutes": 720, "retrain_windows": 20}, "monitors.data_quality", "alarm's limit"),
     ("monitors.data_quality.schedule", "cron(5 * * * ? *)", "monitors.data_quality.schedule", "cron(0 h/n ? * * *)"),
-    ("monitors.data_quality.schedule", "monthly", "monitors.data_quality", "must be at most daily"),
+    ("monitors.data_quality.schedule", "monthly", "monitors.data_quality", "'retrain_windows' must be 1"),
+    ("monitors.data_quality", {"schedule": "rate(2 days)", "retrain_windows": 2}, "monitors.data_quality", "must be 1"),
     ("monitors.data_quality", {"schedule": "daily", "retrain_windows": 8}, "monitors.data_quality", "alarm's limit"),
-    ("monitors.model_quality.schedule", "monthly", "monitors.model_quality", "must be at most daily"),
+    ("monitors.model_quality.schedule", "yearly", "monitors.model_quality.schedule", "hourly, daily, monthly"),
     ("monitors.model_quality.label_delay_hours", 721, "monitors.model_quality.label_delay_hours", "equal to 720"),
     ("monitors.metrics_for", ["hight"], "spec", "no feature of data.features: ['hight']"),
+    ("monitors.data_quality.baseline", "s3://our-data/elsewhere/x", "monitors.data_quality.baseline", "/baselines/<folder>"),
+    ("monitors.data_quality.seasons", [XMAS | {"from": "02-30"}], "monitors.data_quality.seasons.0.from", "MM-DD"),
+    ("monitors.data_quality.seasons", [XMAS | {"to": ""}], "monitors.data_quality.seasons.0.to", "MM-DD"),
+    ("monitors.data_quality.seasons", [XMAS | {"name": ""}], "monitors.data_quality.seasons.0.name", "a season's name"),
+    ("monitors.data_quality.seasons", [XMAS | {"baseline": None}], "monitors.data_quality.seasons.0.baseline", "string"),
+    ("monitors.data_quality.seasons", [{"from": "12-20"}], "monitors.data_quality.seasons.0.name", "required"),
+    ("monitors.data_quality.seasons", [XMAS | {"form": "1"}], "monitors.data_quality.seasons.0.form", "did you mean 'from'"),
+    ("monitors.data_quality.seasons", [XMAS, XMAS | {"from": "06-01"}], "monitors.data_quality", "has the name or all days"),
+    ("monitors.data_quality.seasons", [XMAS, XMAS | {"name": "y", "to": "12-31"}], "monitors.data_quality", "the name or all"),
     ("notifications.emails", ["nobody"], "notifications.emails.0", "an e-mail address"),
     ("owner", "R&D", "owner", "letters, digits, spaces"),
     ("data", None, "data", "dictionary"),
@@ -209,6 +220,14 @@ def test_the_defaults_are_the_requirements_numbers() -> None:
 def test_a_spec_survives_its_own_json() -> None:
     spec = check_spec(changed("training.hyperparameters", {"eta": 0.1, "rounds": 5, "objective": "x", "flag": True}))
 
+    assert check_spec(spec_json(spec)) == spec
+
+
+def test_seasons_survive_a_specs_json_and_their_overlap_is_the_firsts() -> None:
+    later = XMAS | {"name": "winter", "from": "12-01", "to": "02-29"}
+    spec = check_spec(changed("monitors.data_quality.seasons", [XMAS, later]))
+
+    assert spec_json(spec)["monitors"]["data_quality"]["seasons"] == [XMAS, later]
     assert check_spec(spec_json(spec)) == spec
 
 

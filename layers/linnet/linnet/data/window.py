@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from linnet.data import explanation
 from linnet.data import shards as large
-from linnet.decisions import monitoring, quality, report, schedules
+from linnet.decisions import baselines, monitoring, quality, report, schedules
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import explanations, findings
@@ -31,6 +31,7 @@ from linnet.monitoring.files import (
 )
 from linnet.monitoring.live import profile_capture, together
 from linnet.monitoring.plots import bars
+from linnet.monitoring.profile import Profile
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.store import PROFILE, read_profile
 from linnet.monitoring.truth import Joined, Truth, join, read_truth
@@ -70,6 +71,26 @@ def look(kind: str, model: str, start: datetime, end: datetime, *, work: str = "
     return found
 
 
+def read_baseline(uri: str, features: Sequence[str] | None = None) -> tuple[Profile, dict[str, Any]]:
+    """Return a baseline's profile and its constraints.json; of somebody else's, only the model's own `features`, in order.
+
+    A baseline that Model Monitor made of training data has the label too, which no request has.
+
+    Raises:
+        NotFoundError: a file is missing.
+        BadInputError: a file cannot be read, or does not know one of the features.
+    """
+    own = findings.own_profile(uri, PROFILE)
+    known = read_profile(own) if own else read_statistics(findings.baseline(uri, STATISTICS))
+    limits = findings.baseline(uri, CONSTRAINTS)
+    if features is None:
+        return known, limits
+    baselines.check(f"{uri}/{PROFILE if own else STATISTICS}", known.columns, features)
+    baselines.check(f"{uri}/{CONSTRAINTS}", baselines.names(f"{uri}/{CONSTRAINTS}", limits), features)
+    kept = [one for one in limits["features"] if one["name"] in features]
+    return Profile(known.rows, {name: known.columns[name] for name in features}), limits | {"features": kept}
+
+
 def _data_quality(
     model: str,
     spec: Mapping[str, Any],
@@ -81,9 +102,9 @@ def _data_quality(
 ) -> dict[str, Any]:
     monitors = spec["monitors"]
     settings = monitors["data_quality"]
-    own = findings.own_profile(champion, PROFILE)
-    known = read_profile(own) if own else read_statistics(findings.baseline(champion, STATISTICS))
-    limits = findings.baseline(champion, CONSTRAINTS)
+    chosen = baselines.choose(settings, str(champion["baseline"]), window[0])
+    foreign = chosen.uri != champion["baseline"]
+    known, limits = read_baseline(chosen.uri, list(spec["data"]["features"]) if foreign else None)
     constraints = read_constraints(limits)
     if shards:
         current, counts = together(large.parts(shards, known, champion, window, work), known)
@@ -94,37 +115,45 @@ def _data_quality(
         current, counts = profile_capture(findings.contents(file.uri for file in files), known, window)
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
     statistics = statistics_json(current)
-    documents = {STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: violations_json(result.violations)}
+    used = {"baseline": chosen.uri} | ({"season": chosen.season} if chosen.season else {})
+    broken = violations_json(result.violations) | ({"linnet": used} if foreign else {})
+    documents = {STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: broken}
     uri = findings.put_files(model, window[0], documents)
-    return _common(monitoring.DATA_QUALITY, champion, counts, window, window[1]) | {
-        "status": result.status,
-        "severity": monitoring.severity(
-            result.drift,
-            notify_above=float(settings["notify_above"]),
-            retrain_above=float(settings["retrain_above"]),
-        ),
-        "features": result.features,
-        "scores": {name: round(score, 6) for name, score in result.drift.items()},
-        "distances": {name: dict(values) for name, values in result.distances.items()},
-        "violations": violations_json(result.violations[:_SHOWN])["violations"],
-        "broken": len(result.violations),
-        "resolution": round(result.resolution, 6),
-        "rows": result.rows,
-        "emit": constraints.settings.emit,
-        "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
-        "named": monitoring.named(statistics, monitors["metrics_for"]),
-        "bars": [
-            {
-                "feature": name,
-                "drift": result.drift[name],
-                "threshold": constraints.features[name].settings.threshold(numeric=bool(known.columns[name].numeric)),
-            }
-            | bars(known.columns[name], current.columns[name])
-            for name in result.features
-            if name in result.drift
-        ],
-        "uri": uri,
-    }
+    return (
+        _common(monitoring.DATA_QUALITY, champion, counts, window, window[1])
+        | used
+        | {
+            "status": result.status,
+            "severity": monitoring.severity(
+                result.drift,
+                notify_above=float(settings["notify_above"]),
+                retrain_above=float(settings["retrain_above"]),
+            ),
+            "features": result.features,
+            "scores": {name: round(score, 6) for name, score in result.drift.items()},
+            "distances": {name: dict(values) for name, values in result.distances.items()},
+            "violations": violations_json(result.violations[:_SHOWN])["violations"],
+            "broken": len(result.violations),
+            "resolution": round(result.resolution, 6),
+            "rows": result.rows,
+            "emit": constraints.settings.emit,
+            "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
+            "named": monitoring.named(statistics, monitors["metrics_for"]),
+            "bars": [
+                {
+                    "feature": name,
+                    "drift": result.drift[name],
+                    "threshold": constraints.features[name].settings.threshold(
+                        numeric=bool(known.columns[name].numeric)
+                    ),
+                }
+                | bars(known.columns[name], current.columns[name])
+                for name in result.features
+                if name in result.drift
+            ],
+            "uri": uri,
+        }
+    )
 
 
 def _model_quality(

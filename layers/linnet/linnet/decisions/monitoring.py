@@ -207,10 +207,12 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     scores = sorted(found["scores"].items(), key=lambda item: -item[1])
     worst = ", ".join(f"{name} {score:.2f}" for name, score in scores[:_SHOWN_FEATURES] if score > 0)
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
+    season = f", that of {found['season']}" if found.get("season") else ""
     return {
         "subject": f"{model}: the live data left its baseline ({found['severity'] or 'no drift'})",
         "what": f"{found['broken']} constraints broken in {found['start']} to {found['end']}: {broken}",
-        "why": f"Drift by feature: {worst or 'none above 0'}. Rows looked at: {found['rows']}.",
+        "why": f"Drift by feature: {worst or 'none above 0'}. Rows looked at: {found['rows']}. "
+        f"Baseline: {found['baseline']}{season}.",
         "next_step": "Some drift is expected. Sustained drift starts a run by itself where the spec lets it; to start "
         "one now, send Retraining Requested on Linnet's bus.",
     }

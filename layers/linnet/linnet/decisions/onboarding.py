@@ -83,13 +83,14 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
     floor, judged = spec.monitors.alarms.accuracy_below, spec.monitors.model_quality
     if floor is None:
         return drift
-    period = schedules.of(judged.model_dump()).minutes * 60 if judged.enabled else 21_600
+    period, whole = schedules.period(every(judged.schedule)) if judged.enabled else (21_600, True)
+    lasting = f"on average in two times {period // 60} minutes" if whole else "in a window"
     return [
         *drift,
-        _told(topic, "ignore", period, 2) | {
+        _told(topic, "ignore", period, 2 if whole else 1) | {
             "AlarmName": f"{base(stack, spec.model)}-quality",
-            "AlarmDescription": f"{spec.model}: accuracy below {floor} on average in two times {period // 60} "
-            "minutes. Starts a run where the spec lets it.",
+            "AlarmDescription": f"{spec.model}: accuracy below {floor} {lasting}. Starts a run where the spec "
+            "lets it.",
             "Namespace": monitoring.namespace(prefix, "model-quality"), "MetricName": "accuracy",
             "Statistic": "Average", "Dimensions": monitoring.dimensions(stack, spec.model, "model-quality"),
             "Threshold": floor, "ComparisonOperator": "LessThanThreshold",
@@ -100,7 +101,7 @@ def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) 
 def _bias(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any]]:
     """The alarm on limits that a group's treatment breaks (TG-09)."""
     return [
-        _told(topic, "ignore", every(spec.monitors.bias.schedule).minutes * 60, 1) | {
+        _told(topic, "ignore", schedules.period(every(spec.monitors.bias.schedule))[0], 1) | {
             "AlarmName": f"{base(stack, spec.model)}-bias",
             "AlarmDescription": f"{spec.model}: a limit on bias is broken. Starts a run where the spec lets it.",
             "Namespace": monitoring.namespace(prefix, "bias"), "MetricName": monitoring.EXCESS,
@@ -114,7 +115,7 @@ def _attribution(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[s
     """The alarm on a ranking of the features that is not the champion's own any more (TG-09)."""
     wanted = spec.monitors.attribution
     return [
-        _told(topic, "ignore", every(wanted.schedule).minutes * 60, 1) | {
+        _told(topic, "ignore", schedules.period(every(wanted.schedule))[0], 1) | {
             "AlarmName": f"{base(stack, spec.model)}-attribution",
             "AlarmDescription": f"{spec.model}: the NDCG of the features' ranking is below {wanted.minimum_ndcg}. Starts a "
             "run where the spec lets it.",
@@ -128,17 +129,17 @@ def _attribution(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[s
 def _drift(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[str, Any]]:
     """The alarm that starts a run and the one that only tells (AL-01, TG-07)."""
     quality, name = spec.monitors.data_quality, f"{base(stack, spec.model)}-drift"
-    minutes = schedules.of(quality.model_dump()).minutes
+    period, whole = schedules.period(schedules.of(quality.model_dump()))
     common = {
         "Namespace": monitoring.namespace(prefix),
         "MetricName": monitoring.WORST,
         "Dimensions": monitoring.dimensions(stack, spec.model),
         "Statistic": "Maximum",
-        "Period": minutes * 60,
+        "Period": period,
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "ignore",
     }
-    windows = f"windows of {minutes} minutes"
+    windows = f"windows of {period // 60} minutes" if whole else "windows of more than a day"
     return [
         common | {
             "AlarmName": name,

@@ -361,7 +361,8 @@ def _distances(found: Mapping[str, Any]) -> str:
 def _computed(document: Mapping[str, Any]) -> str:
     champion = document.get("champion") or {}
     text = "".join(f"<p>{escape(part)}</p>\n" for part in COMPUTED.get(document["kind"], "").split("\n\n") if part)
-    places = [("baseline", champion.get("baseline")), ("files of this window", document.get("uri"))]
+    baseline = document.get("baseline") or champion.get("baseline")
+    places = [("season", document.get("season")), ("baseline", baseline), ("files of this window", document.get("uri"))]
     shown = "".join(f"<dt>{name}</dt><dd>{_name(value)}</dd>\n" for name, value in places if value)
     return text + (f'<dl class="places">\n{shown}</dl>\n' if shown else "")
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from linnet.decisions.monitoring import parse_time
-from linnet.events.schedules import MONTH, Every, every
+from linnet.events.schedules import DAY_MINUTES, LONGEST_MONTH, MONTH, Every, every
 
 Window = tuple[datetime, datetime]
 _LOOK_BACK, _FEWEST = timedelta(hours=3), 3
@@ -17,6 +17,29 @@ _AT_ONCE = timedelta(0)
 def of(settings: Mapping[str, Any]) -> Every:
     """Return how often a monitor of a spec looks: by its `schedule`, else by its `window_minutes`."""
     return every(settings["schedule"]) if settings["schedule"] else Every(int(settings["window_minutes"]))
+
+
+def period(one: Every) -> tuple[int, bool]:
+    """Return the period in seconds of the alarm on a monitor's metrics, and whether it is as long as the windows.
+
+    CloudWatch has none above a day. The one value of a longer window lies in one day, all others are missing data, and the
+    alarm, which takes that for unknown, keeps what the value said until the next one.
+    """
+    whole = 0 < one.minutes <= DAY_MINUTES
+    return (one.minutes if whole else DAY_MINUTES) * 60, whole
+
+
+def pause(spec: Mapping[str, Any], purpose: str) -> timedelta:
+    """Return how long a model's alarm stands by one value of a window longer than a day; nothing for all other alarms.
+
+    In that time the alarm has nothing new to say, whatever was done about it.
+    """
+    monitor = {
+        "drift": "data_quality", "quality": "model_quality", "bias": "bias", "attribution": "attribution",
+    }.get(purpose)  # fmt: skip
+    if monitor is None or period(one := of(spec["monitors"][monitor]))[1]:
+        return timedelta(0)
+    return timedelta(minutes=LONGEST_MONTH if one == MONTH else one.minutes)
 
 
 def delay(settings: Mapping[str, Any]) -> timedelta:

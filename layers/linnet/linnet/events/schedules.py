@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
 
 from linnet.errors import BadInputError
 
@@ -12,9 +14,9 @@ ALLOWED = (
     "cron(0 * ? * * *), cron(0 */n * * ? *), cron(0 h/n ? * * *), cron(0 h ? * * *), cron(0 0 1 * ? *) with n a divisor of "
     "24 and h an hour, in either order of the question mark"
 )
-_DAY = 24 * 60
+DAY_MINUTES = 24 * 60
 _NAMES = {"hourly": "rate(1 hour)", "daily": "rate(1 day)", "monthly": "cron(0 0 1 * ? *)"}
-_UNITS = {"minute": 1, "hour": 60, "day": _DAY}
+_UNITS = {"minute": 1, "hour": 60, "day": DAY_MINUTES}
 _RATE = re.compile(r"rate\(([1-9]\d{0,3}) (minute|hour|day)s?\)")
 _CRON = re.compile(r"cron\(0 (?P<hour>\*|\d\d?)(?:/(?P<step>\d\d?))? (?P<day>\*|\?|1) \* (?:\*|\?) \*\)")
 
@@ -28,6 +30,7 @@ class Every:
 
 
 MONTH = Every(0)
+LONGEST_MONTH = 31 * DAY_MINUTES
 
 
 def every(text: str) -> Every:
@@ -43,8 +46,8 @@ def every(text: str) -> Every:
     written = _NAMES.get(text, text)
     if found := _RATE.fullmatch(written):
         minutes = int(found[1]) * _UNITS[found[2]]
-        whole_days = minutes % _DAY == 0 and minutes <= 31 * _DAY
-        if minutes < 5 or not (whole_days or _DAY % minutes == 0):  # noqa: PLR2004 - the shortest tick
+        whole_days = minutes % DAY_MINUTES == 0 and minutes <= LONGEST_MONTH
+        if minutes < 5 or not (whole_days or DAY_MINUTES % minutes == 0):  # noqa: PLR2004 - the shortest tick
             raise wrong
         return Every(minutes)
     found = _CRON.fullmatch(written)
@@ -60,3 +63,14 @@ def every(text: str) -> Every:
     if start > 23 or 24 % length or found["step"] in ("0", "00"):  # noqa: PLR2004 - the hours of a day
         raise wrong
     return Every(length * 60, start % length * 60)
+
+
+def in_season(first: str, last: str, day: str) -> bool:
+    """Say whether a day MM-DD lies in a season, both ends included; one that begins after it ends goes over new year."""
+    return first <= day <= last if first <= last else day >= first or day <= last
+
+
+@cache
+def days() -> tuple[str, ...]:
+    """Return the days of a leap year as MM-DD."""
+    return tuple(f"{date(2000, 1, 1) + timedelta(days=n):%m-%d}" for n in range(366))

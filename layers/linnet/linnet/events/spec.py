@@ -256,7 +256,8 @@ def check_spec(document: Any) -> Spec:
 def _allowed(error: ErrorDetails) -> str:
     """Return what a wrong field may hold, in words."""
     if error["type"] == "extra_forbidden":
-        names = list(_part_at(error["loc"][:-1]).model_fields)
+        fields = _part_at(error["loc"][:-1]).model_fields
+        names = [field.alias or name for name, field in fields.items()]
         close = get_close_matches(str(error["loc"][-1]), names, n=1)
         return (f"did you mean '{close[0]}'? " if close else "") + f"the fields are {', '.join(names)}"
     if error["type"] == "string_pattern_mismatch":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from linnet.errors import BadInputError
-from linnet.events.schedules import every
-from linnet.events.spec_parts import COLUMN, INSTANCE, Fraction, Part
+from linnet.events.schedules import DAY_MINUTES, days, every, in_season
+from linnet.events.spec_parts import BASELINE, COLUMN, INSTANCE, SEASON, Fraction, Part
 
 Metric = Literal[
     "CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "DPPL", "DI", "AD", "RD", "SD", "DAR", "DRR", "DCA", "DCR", "TE", "GE"
@@ -28,7 +28,28 @@ def _allowed() -> dict[Metric, tuple[float, float]]:
     return {"DI": (0.8, 1.25), "AD": (-0.05, 0.05)}
 
 
+def _day(text: str) -> str:
+    if text not in days():
+        raise ValueError("a day of the year MM-DD, such as 12-24")
+    return text
+
+
 SCHEDULE = Annotated[str, AfterValidator(_known)]
+DAY = Annotated[str, AfterValidator(_day)]
+URI = Annotated[str, Field(pattern=BASELINE)]
+
+
+class Season(Part):
+    """Days of every year, UTC, whose windows have a baseline of their own (MO-10)."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    name: Annotated[str, Field(pattern=SEASON)]
+    from_: DAY = Field(alias="from")
+    """The first day; after `to` it means that the season goes over new year."""
+    to: DAY
+    """The last day, which belongs to it."""
+    baseline: URI
 
 
 class DataQuality(Part):
@@ -37,12 +58,30 @@ class DataQuality(Part):
     enabled: bool = True
     window_minutes: int = Field(default=60, ge=5, le=24 * 60)
     schedule: SCHEDULE | None = None
-    """Instead of window_minutes, and up to a day: hourly, daily, a rate or a cron; see linnet.events.schedules."""
+    """Instead of window_minutes: hourly, daily, monthly, a rate or a cron; see linnet.events.schedules."""
     minimum_rows: int = Field(default=100, ge=10)
     notify_above: Annotated[float, Field(gt=0, lt=1)] = 0.1
     retrain_above: Annotated[float, Field(gt=0, lt=1)] = 0.3
     retrain_windows: int = Field(default=3, ge=1, le=24)
-    """So many windows in a row must drift before a run starts."""
+    """So many windows in a row must drift before a run starts; of windows longer than a day the first one does."""
+    baseline: URI | None = None
+    """A folder of statistics.json and constraints.json to compare with instead of the champion's own baseline."""
+    seasons: list[Season] = Field(default_factory=list, max_length=24)
+    """A window takes the baseline of the first of these that holds the day on which it starts, else the default."""
+
+    @model_validator(mode="after")
+    def _seasonal(self) -> Self:
+        names: set[str] = set()
+        free = set(days()) if self.seasons else set()
+        for season in self.seasons:
+            held = {day for day in free if in_season(season.from_, season.to, day)}
+            if season.name in names or not held:
+                raise ValueError(
+                    f"'seasons': {season.name} has the name or all days of those before it, of which the first counts"
+                )
+            names.add(season.name)
+            free -= held
+        return self
 
     @model_validator(mode="after")
     def _alarming(self) -> Self:
@@ -51,8 +90,12 @@ class DataQuality(Part):
         if 24 * 60 % self.window_minutes:
             raise ValueError("'window_minutes' must divide a day, such as 5, 15, 60 or 1440")
         minutes = every(self.schedule).minutes if self.schedule else self.window_minutes
-        if not 0 < minutes <= 24 * 60:
-            raise ValueError("'schedule' of data_quality must be at most daily, the longest period of its alarm")
+        if not 0 < minutes <= DAY_MINUTES:
+            if self.retrain_windows > 1:
+                raise ValueError(
+                    "'retrain_windows' must be 1 where windows are longer than a day, an alarm's longest period"
+                )
+            return self
         # CloudWatch's own limits on Period x EvaluationPeriods (PutMetricAlarm).
         longest = 7 * 24 * 60 if minutes >= 60 else 24 * 60  # noqa: PLR2004 - minutes
         if minutes * self.retrain_windows > longest:
@@ -65,19 +108,13 @@ class ModelQuality(Part):
 
     enabled: bool = False
     schedule: SCHEDULE = "cron(0 */6 * * ? *)"
-    """Up to a day; the accuracy alarm takes two of these windows."""
+    """The accuracy alarm takes two of these windows, of those longer than a day one."""
     label_delay_hours: int = Field(default=72, ge=0, le=30 * 24)
     """A window is looked at so long after its end: the labels that are there by then count."""
     tolerance: Fraction = 0.05
     """How far a score may lie below the champion's own evaluation, between the seeds' 3 points and their 6 (MO-06)."""
     minimum_rows: int = Field(default=200, ge=10)
     """With fewer labelled rows the window is unknown; it has no standard deviations below 200."""
-
-    @model_validator(mode="after")
-    def _alarming(self) -> Self:
-        if not 0 < every(self.schedule).minutes <= 24 * 60:
-            raise ValueError("'schedule' of model_quality must be at most daily, the longest period of its alarm")
-        return self
 
 
 class BiasDrift(Part):
@@ -101,8 +138,6 @@ class BiasDrift(Part):
             raise ValueError("'bias' needs 'facet' and 'disadvantaged' when it is enabled")
         if wrong := [name for name, (low, high) in self.limits.items() if low >= high]:
             raise ValueError(f"'limits' of {wrong[0]} must be [low, high] with low below high")
-        if not 0 < every(self.schedule).minutes <= 24 * 60:
-            raise ValueError("'schedule' of bias must be at most daily, the longest period of its alarm")
         return self
 
 
@@ -122,10 +157,8 @@ class Attribution(Part):
 
     @model_validator(mode="after")
     def _alarming(self) -> Self:
-        if not 60 <= every(self.schedule).minutes <= 24 * 60:  # noqa: PLR2004 - minutes
-            raise ValueError(
-                "'schedule' of attribution must be hourly to daily: its job takes minutes, its alarm's period at most a day"
-            )
+        if 0 < every(self.schedule).minutes < 60:  # noqa: PLR2004 - minutes
+            raise ValueError("'schedule' of attribution must be hourly at the most: a job takes minutes")
         return self
 
 

@@ -14,6 +14,8 @@ SCRIPT = r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,100}\.py$"
 ARCHIVE = r"^code/[A-Za-z0-9_./-]+\.tar\.gz$"
 EMAIL = r"^[^@\s]+@[^@\s]+$"
 TAG_VALUE = r"^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$"
+BASELINE = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/baselines/[A-Za-z0-9_./=-]{1,500}$"
+SEASON = r"^[a-z0-9][a-z0-9-]{0,29}$"
 PARAMETER = r"^[A-Za-z_][A-Za-z0-9_.-]{0,255}$"
 WORDS = {
     MODEL: "lower case letters, digits and single hyphens, a letter first, such as churn-eu",
@@ -24,6 +26,8 @@ WORDS = {
     ARCHIVE: "a key of the data bucket such as code/<model>/sourcedir.tar.gz",
     EMAIL: "an e-mail address",
     TAG_VALUE: "letters, digits, spaces and _ . : / = + - @",
+    BASELINE: "a folder s3://<data bucket>/baselines/<folder> with statistics.json and constraints.json",
+    SEASON: "a season's name: lower case letters, digits and hyphens, at most 30, such as christmas",
     PARAMETER: "a hyperparameter's name: letters, digits, _ . and -",
 }
 """What the patterns mean, for people."""

@@ -122,21 +122,20 @@ def subject(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return spec, champion
 
 
-def baseline(champion: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return one of the two files of the champion's own baseline (it follows the model: requirements 4.4 no. 13)."""
-    return document(f"{_folder(champion)}/{name}")
+def baseline(uri: str, name: str) -> dict[str, Any]:
+    """Return one of the two files of a baseline, a champion's own say (it follows the model: requirements 4.4 no. 13)."""
+    return document(f"{_folder(uri)}/{name}")
 
 
-def own_profile(champion: Mapping[str, Any], name: str) -> bytes | None:
-    """Return Linnet's own profile of the champion's baseline, None where somebody else made the baseline."""
+def own_profile(uri: str, name: str) -> bytes | None:
+    """Return Linnet's own profile of a baseline, None where somebody else made it."""
     try:
-        return s3.read(f"{_folder(champion)}/{name}", limit=LARGEST_FILE)
+        return s3.read(f"{_folder(uri)}/{name}", limit=LARGEST_FILE)
     except NotFoundError:
         return None
 
 
-def _folder(champion: Mapping[str, Any]) -> str:
-    uri = str(champion["baseline"])
+def _folder(uri: str) -> str:
     return uri.rpartition("/")[0] if uri.endswith(".json") else uri.rstrip("/")
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, onboarding
+from linnet.decisions import baselines, names, onboarding
 from linnet.errors import BadInputError, ConflictError, NotFoundError
-from linnet.gateways import alarms, ledger, machines, notifications, registry, s3, subscriptions
+from linnet.gateways import alarms, findings, ledger, machines, notifications, registry, s3, subscriptions
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
@@ -109,12 +110,13 @@ def plan(bucket: str, key: str, version: str = "") -> dict[str, Any]:
     """Return what onboarding this version means: `{proceed, why, model, version_id, digest}`.
 
     Raises:
-        NotFoundError, BadInputError: as `load`; also where the training script's archive is missing.
+        NotFoundError, BadInputError: as `load`; also where the training script's archive or a file of a baseline is missing.
     """
     found = load(bucket, key, version)
     source = found.spec.training.source
     if source and s3.head(f"s3://{bucket}/{source}") is None:
         raise BadInputError("training.source", source, f"an object of {bucket}: put the archive before the spec")
+    _check_baselines(found.document)
     latest = s3.head(f"s3://{bucket}/{key}")
     superseded = latest is None or str(latest.get("VersionId", "")) != found.version
     row = ledger.read(f"model/{found.spec.model}", "spec")
@@ -128,6 +130,21 @@ def plan(bucket: str, key: str, version: str = "") -> dict[str, Any]:
         "version_id": found.version,
         "digest": found.digest,
     }
+
+
+def _check_baselines(spec: Mapping[str, Any]) -> None:
+    """Refuse baselines elsewhere than where they may be read, and those of which a file is missing or not one."""
+    for field, uri in baselines.foreign(spec["monitors"]["data_quality"]).items():
+        home = f"s3://{settings().data_bucket}/baselines/"
+        if not uri.startswith(home):
+            raise BadInputError(field, uri, f"a folder below {home}: copy it there")
+        for name in baselines.FILES:
+            file = f"{uri.rstrip('/')}/{name}"
+            try:
+                known = baselines.names(file, findings.document(file))
+            except NotFoundError:
+                raise BadInputError(field, file, "a file that is there: put the baseline before the spec") from None
+            baselines.check(file, known, spec["data"]["features"])
 
 
 def carry_out(bucket: str, key: str, version: str, *, at: str, correlation_id: str) -> dict[str, Any]:

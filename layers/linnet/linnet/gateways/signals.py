@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from linnet.decisions import governor, names, signals
+from linnet.decisions import governor, names, schedules, signals
 from linnet.errors import BadInputError
 from linnet.events.aws import AlarmEvent, Envelope, MonitorEvent, S3Event, S3Notification, ScheduledEvent, parse
 from linnet.events.signals import Requested, Signal
@@ -144,9 +144,10 @@ def reconcile(model: str, at: str) -> dict[str, Any]:
         if alarm["StateValue"] != "ALARM" or not governor.may_start(slot, spec, at).start:
             continue
         told = [r for r in rows.values() if signals.tells_of(r["signal"]["source"], name, since)]
-        # Answered and still standing: the same alarm's next word, once a turn of the slot and once a cool-down.
+        # Answered and still standing: the same alarm's next word, once a turn of the slot, a cool-down and a window.
         turn = int(slot.get("turn", 0)) if any(r["state"] == "answered" for r in told) else None
-        cooled = governor.moment(at) - timedelta(seconds=spec["retraining"]["cooldown_seconds"])
+        cooldown = timedelta(seconds=spec["retraining"]["cooldown_seconds"])
+        cooled = governor.moment(at) - max(cooldown, schedules.pause(spec, name.rpartition("-")[2]))
         if turn is not None and max(governor.moment(r["signal"]["at"]) for r in told) > cooled:
             continue
         signal = signals.of_standing_alarm(name, model, since, at, alarm.get("StateReason", ""), turn=turn)
