@@ -185,7 +185,7 @@ def _captured(story: Story) -> list[str]:
 
 
 def _finding(story: Story, want: str) -> dict[str, Any] | None:
-    rows = story.rows(f"model/{MODEL}", "finding#")
+    rows = story.rows(f"model/{MODEL}", "finding#data-quality#")
     status = {"quiet": ("Completed",), "drift": ("CompletedWithViolations",)}[want]
     return next((r for r in reversed(rows) if r["status"] in status), None)
 

@@ -61,13 +61,16 @@ class World:
             AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         )
-        self.topic = self.sns.create_topic(Name=STACK)["TopicArn"]
-        queue = self.sqs.create_queue(QueueName="people")["QueueUrl"]
-        self._queue = queue
-        self.sns.subscribe(
-            TopicArn=self.topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:people"
-        )  # fmt: skip
+        self.topic, self._queue = self._topic(STACK, "people")
+        _, self._officers = self._topic(f"{STACK}-compliance", "officers")
         self.machines = {name: self._machine(name) for name in ("onboard", "offboard", "release")}
+
+    def _topic(self, name: str, queue: str) -> tuple[str, str]:
+        """Return the ARN of a new topic and the URL of a queue that hears of it."""
+        topic = str(self.sns.create_topic(Name=name)["TopicArn"])
+        url = str(self.sqs.create_queue(QueueName=queue)["QueueUrl"])
+        self.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
+        return topic, url
 
     def _machine(self, name: str) -> str:
         passing = json.dumps({"StartAt": "a", "States": {"a": {"Type": "Pass", "End": True}}})
@@ -94,9 +97,16 @@ class World:
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the bodies of the messages that people got since the last look."""
-        found = self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
+        return self._heard(self._queue)
+
+    def compliance(self) -> list[dict[str, Any]]:
+        """Return the bodies of the messages that those who answer for fair treatment got since the last look."""
+        return self._heard(self._officers)
+
+    def _heard(self, queue: str) -> list[dict[str, Any]]:
+        found = self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
         for message in found:
-            self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return [json.loads(json.loads(m["Body"])["Message"]) for m in found]
 
     def documents(self, prefix: str) -> dict[str, Any]:
@@ -114,6 +124,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION,
         "MOTO_ACCOUNT_ID": ACCOUNT, "LINNET_STACK": STACK, "LINNET_DATA_BUCKET": BUCKET, "LINNET_TABLE": "ledger",
         "LINNET_BUS": STACK, "LINNET_TOPIC": f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}",
+        "LINNET_COMPLIANCE_TOPIC": f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-compliance",
         "POWERTOOLS_SERVICE_NAME": "linnet",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)

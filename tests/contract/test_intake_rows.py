@@ -96,6 +96,7 @@ def test_eb_03_tg_09_every_alarm_that_intake_answers_wakes_it_and_no_other_does(
     [
         ("on_signal.drift", {"TriggerReason": "DataDriftDetected", "DriftSeverity": "High"}),
         ("on_signal.monitor", {"TriggerReason": "ModelDriftDetected", "DriftSeverity": "High"}),
+        ("on_signal.quality", {"TriggerReason": "ModelQualityDegraded", "DriftSeverity": "High"}),
         ("on_signal.schedule", {"TriggerReason": "Scheduled"}),
         ("on_signal.commit", {"TriggerReason": "CodeChanged"}),
     ],
@@ -117,7 +118,7 @@ def test_eb_07_a_drift_starts_one_execution_and_tells_people_once_under_one_id(i
 
     (execution,) = intake.started("retrain")
     (message,) = intake.messages()
-    assert (message["kind"], message["model"]) == ("drift", MODEL)
+    assert (message["kind"], message["model"], message["severity"]) == ("drift", MODEL, "High")
     assert message["correlation_id"] == execution["input"]["correlation_id"]
     assert "linnet-flights-drift" in message["why"]
 

@@ -119,6 +119,7 @@ def test_mo_07_a_group_called_positive_too_seldom_breaks_its_limit_and_people_ar
     assert seen["bias_metric_DI"] == 0.5
     assert seen["bias_excess_max"] > 0.1
     (told,) = serving.messages()
+    assert serving.compliance() == [told]
     assert "1 limits on bias are broken" in told["what"]
     assert "DI: Value 0.5 does not meet" in told["why"]
 
@@ -133,6 +134,7 @@ def test_i7_without_labels_nothing_is_known_and_it_is_told(serving: World) -> No
     assert seen["windows_without_labels"] == 1.0
     assert not [name for name in seen if name.startswith("bias_")]
     assert len(serving.messages()) == 1
+    assert serving.compliance() == []
 
 
 def test_i7_a_group_of_too_few_rows_is_unknown_and_says_why(serving: World) -> None:
@@ -147,6 +149,44 @@ def test_i7_a_group_of_too_few_rows_is_unknown_and_says_why(serving: World) -> N
     assert found["verdict"] == "UNKNOWN"
     assert "the group has 0 rows" in found["unknown"]["DI"]
     assert "bias_excess_max" not in metrics(serving)
+
+
+def limited(limits: dict[str, Any]) -> None:
+    """Let these limits be the spec's."""
+    spec = (ledger.read("model/flights", "spec") or {})["spec"]
+    spec["monitors"]["bias"]["limits"] = limits
+    ledger.change("model/flights", "spec", put={"spec": spec})
+
+
+def test_mo_07_worse_than_the_champions_own_evaluation_of_the_group_is_a_violation(serving: World) -> None:
+    limited({"DPL": "baseline", "DI": "baseline"})
+    known = {
+        "facet": FACET,
+        "disadvantaged": ["1"],
+        "metrics": {"DI": 0.9},
+        "labels": {"metrics": {"DPL": 0.3}, "unknown": {}},
+    }
+    serving.put(
+        f"results/flights/{RUN}/evaluation.json", {"decision": {"threshold": 0.4}, "bias": known | {"unknown": {}}}
+    )
+    answered(serving, 0.4, 0.5)
+
+    assert look()["features"] == ["DI"]
+    assert finding()["excess"] == {"DI": pytest.approx(0.1), "DPL": 0}
+
+
+def test_i7_a_limit_without_its_baseline_is_unknown_and_told_once_in_a_row_of_windows(serving: World) -> None:
+    limited({"DPL": "baseline", "DI": [0.8, 1.25]})
+    answered(serving, 0.5, 0.5)
+    assert look()["status"] == "Completed"
+    assert finding()["severity"] == "Low"
+    (told,) = serving.messages()
+    assert "DPL: the champion was not evaluated for this group" in told["why"]
+    for hour, messages in (("02", 0), ("04", 1)):
+        later = {"kind": "bias", "start": f"2026-11-20T{hour}:00:00Z", "end": END}
+        handler("monitor_window")(sample("monitor_window") | later, CONTEXT)
+        assert len(serving.messages()) == messages
+        limited({"DPL": "baseline", "KL": "baseline"})
 
 
 def test_i7_rows_without_the_facets_column_are_refused_by_name(serving: World) -> None:
@@ -181,12 +221,27 @@ def test_the_alarm_is_on_the_worst_excess_and_goes_with_the_monitor_tg_09() -> N
     assert "linnet-flights-bias" in onboarding.alarm_names("linnet", "flights")
 
 
+def test_a_baseline_is_taken_where_the_evaluation_is_of_the_same_group() -> None:
+    group = {"facet": FACET, "disadvantaged": ["2", "1"]}
+    monitors = {"bias": BIAS | {"disadvantaged": ["1", "2"], "limits": {"DI": "baseline"}}}
+    asked = flights.spec() | {"monitors": monitors}
+    evaluation = flights.spec().get("evaluation", {})
+
+    taken = check_spec(asked | {"evaluation": evaluation | {"bias": group | {"limits": {"DI": 0.2}}}})
+    assert taken.monitors.bias.limits == {"DI": "baseline"}
+    with pytest.raises(BadInputError, match="same facet"):
+        check_spec(
+            asked | {"evaluation": evaluation | {"bias": group | {"limits": {"DI": 0.2}, "disadvantaged": ["1"]}}}
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"facet": None}, "needs 'facet' and 'disadvantaged'"), ({"disadvantaged": []}, "needs 'facet' and 'disadvantaged'"),
         ({"facet": "nobody"}, "must be one of data.features"), ({"limits": {"DI": [1.2, 0.8]}}, "low below high"),
-        ({"limits": {"NO": [0, 1]}}, "limits"), ({"schedule": "monthly"}, "at most daily"),
+        ({"limits": {"NO": [0, 1]}}, "limits"), ({"limits": {"DI": "baseline"}}, "which evaluation.bias makes"),
+        ({"limits": {"DI": "always"}}, "limits"),
     ],
 )  # fmt: skip
 def test_what_could_not_be_judged_is_refused_by_name(change: dict[str, Any], told: str) -> None:

@@ -37,24 +37,26 @@ def serving(world: World) -> World:
     return world
 
 
-def answered(world: World, right: int, wrong: int, *, config: str = CONFIG, variant: str = "blue") -> list[str]:
+def answered(
+    world: World, right: int, wrong: int, *, config: str = CONFIG, variant: str = "blue", day: int = 21
+) -> list[str]:
     """Put capture of so many calls; return the lines of their ground truth, all of the class 1."""
     lines, truth = [], []
     row = flights.requests(count=1)[0]
     for number in range(right + wrong):
-        identity = f"{config}{variant}{number}"
+        identity = f"{config}{variant}{day}-{number}"
         said = "0.41" if number < right else "0.39"  # on the two sides of the threshold that the run tuned
         lines.append(json.dumps({
             "captureData": {
                 "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": row, "encoding": "CSV"},
                 "endpointOutput": {"observedContentType": "text/csv", "mode": "OUTPUT", "data": said, "encoding": "CSV"},
             },
-            "eventMetadata": {"eventId": identity, "inferenceTime": "2026-11-21T07:00:00Z"}, "eventVersion": "0",
+            "eventMetadata": {"eventId": identity, "inferenceTime": f"2026-11-{day}T07:00:00Z"}, "eventVersion": "0",
         }))  # fmt: skip
         truth.append(json.dumps({
             "groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": identity}, "eventVersion": "0",
         }))  # fmt: skip
-    world.put(f"data-capture/{config}/linnet-flights/{variant}/2026/11/21/07/x.jsonl", "\n".join(lines) + "\n")
+    world.put(f"data-capture/{config}/linnet-flights/{variant}/2026/11/{day}/07/x.jsonl", "\n".join(lines) + "\n")
     return truth
 
 
@@ -62,13 +64,13 @@ def labelled(world: World, truth: list[str], hour: str = "2026/11/24/11") -> Non
     world.put(f"ground-truth/linnet-flights/{hour}/labels.jsonl", "\n".join(truth) + "\n")
 
 
-def look() -> dict[str, Any]:
-    window = {"kind": "model-quality", "start": START, "end": END}
+def look(day: int = 21) -> dict[str, Any]:
+    window = {"kind": "model-quality", "start": f"2026-11-{day}T06:00:00Z", "end": f"2026-11-{day}T12:00:00Z"}
     return dict(handler("monitor_window")(sample("monitor_window") | window, CONTEXT))
 
 
-def finding() -> dict[str, Any]:
-    return ledger.read("model/flights", f"finding#model-quality#{START}") or {}
+def finding(day: int = 21) -> dict[str, Any]:
+    return ledger.read("model/flights", f"finding#model-quality#2026-11-{day}T06:00:00Z") or {}
 
 
 def metrics(world: World) -> dict[str, tuple[float, datetime]]:
@@ -131,6 +133,47 @@ def test_worse_than_the_tolerance_is_degraded_and_told_once_mo_06(serving: World
     assert finding()["verdict"] == "DEGRADED"
     (message,) = serving.messages()
     assert "Metric accuracy with 0.84" in message["why"]
+
+
+def test_mo_09_worse_answers_to_quiet_data_are_concept_drift_in_row_history_message_and_page(serving: World) -> None:
+    labelled(serving, answered(serving, 84, 16))
+    (start, middle, end), status = (START, START.replace("T06", "T09"), END), {"status": "Completed"}
+    for one, other in ((start, middle), (middle, end)):
+        ledger.put_once("model/flights", f"finding#data-quality#{one}", {"start": one, "end": other} | status)
+
+    look()
+
+    assert finding()["class"] == "concept"
+    (entry,) = [row for row in ledger.history("model/flights") if row["kind"] == "finding"]
+    assert entry["detail"]["class"] == "concept"
+    (message,) = serving.messages()
+    assert "labelled capture" in message["next_step"]
+    page = serving.s3.get_object(Bucket="linnet-data", Key=f"{FOLDER}report.html")["Body"].read().decode()
+    assert "what they mean has changed" in page
+
+
+def test_mo_09_worse_answers_while_nobody_looked_at_the_data_have_no_class(serving: World) -> None:
+    labelled(serving, answered(serving, 84, 16))
+    early = {"start": "2026-11-20T00:00:00Z", "end": START, "status": "Completed"}
+    ledger.put_once("model/flights", "finding#data-quality#2026-11-20T00:00:00Z", early)
+
+    look()
+
+    assert (finding()["verdict"], finding()["class"]) == ("DEGRADED", None)
+
+
+def test_mo_13_95_then_78_then_62_percent_alerts_at_the_first_breach_and_not_before(serving: World) -> None:
+    """The seeds' months 0, 6 and 12 that nobody watched (S0:2135): the first look at the second of them tells."""
+    serving.put(f"results/flights/{RUN}/evaluation.json", {
+        "decision": {"threshold": 0.4, "classification_metrics": {"accuracy": {"value": 0.95}}},
+    })  # fmt: skip
+    verdicts = []
+    for day, right, messages in ((21, 95, 0), (22, 78, 1), (23, 62, 1)):
+        labelled(serving, answered(serving, right, 100 - right, day=day), hour=f"2026/11/{day}/13")
+        look(day)
+        verdicts.append(finding(day)["verdict"])
+        assert len(serving.messages()) == messages
+    assert verdicts == ["HEALTHY", "DEGRADED", "DEGRADED"]
 
 
 def test_sagemaker_monitors_empty_join_is_a_loud_status_and_never_a_success(serving: World) -> None:

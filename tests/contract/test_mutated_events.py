@@ -21,7 +21,9 @@ from linnet.gateways import ledger, s3
 from tests.contract.onboarding_world import CONTEXT, ROOT, account, handler, sample
 from tests.contract.test_intake import MODEL, furnish
 
-LISTENERS = ("on_signal", "on_spec", "on_package_status", "on_workflow_ended", "reconcile_models", "decide_candidate")
+LISTENERS = (
+    "on_signal", "on_spec", "on_package_status", "on_workflow_ended", "on_finding", "reconcile_models", "decide_candidate",
+)  # fmt: skip
 EXAMPLES = -(-100_000 // len(LISTENERS)) if os.environ.get("LINNET_NIGHTLY") else 200
 ACCOUNT_LASTS = 200
 """So many events meet one account: they meet what earlier ones left, and an account that only grows would be slow."""

@@ -332,11 +332,11 @@ def test_rg_07_the_mark_production_moves_with_a_rollout_and_back_with_its_rollba
 @pytest.mark.parametrize(
     ("purpose", "kind", "severity"),
     [
-        ("drift", "drift", "High"), ("bias", "drift", "High"), ("attribution", "drift", "High"), ("quality", "quality", ""),
+        ("drift", "drift", "High"), ("bias", "drift", "High"), ("attribution", "drift", "High"), ("quality", "quality", "High"),
         ("drift-notice", None, ""), ("slow", None, ""), ("failing", None, ""), ("silent", None, ""),
     ],
 )  # fmt: skip
-def test_rb_05_what_a_finding_leads_to(purpose: str, kind: str | None, severity: str) -> None:
+def test_rb_05_tg_08_what_a_finding_leads_to(purpose: str, kind: str | None, severity: str) -> None:
     """Retrain or only tell, by alarm; the way back of a bad verdict and of a rejection: test_verdict_story, test_way_back."""
     event = json.loads((ROOT / "events" / "on_signal.drift.json").read_text())
     event["detail"]["alarmName"] = f"linnet-{MODEL}-{purpose}"

@@ -239,6 +239,30 @@ def test_the_script_trains_as_in_its_container_and_serves_from_its_artifact_alon
     assert 0 <= float(unseen[0]) <= 1
 
 
+def test_fe_04_the_same_row_has_identical_features_in_training_and_in_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the learner was fitted on, and what the loaded artifact hands it for a request of the same rows."""
+    monkeypatch.syspath_prepend(str(ROOT / "models" / "diamonds"))
+    script: Any = importlib.import_module("train")
+    fitted, asked = [], []
+    learner = script.HistGradientBoostingClassifier
+    fit, predict = learner.fit, learner.predict_proba
+    monkeypatch.setattr(learner, "fit", lambda self, x, y: (fitted.append(x), fit(self, x, y))[1])
+    monkeypatch.setattr(learner, "predict_proba", lambda self, x: (asked.append(x), predict(self, x))[1])
+    kinds = [("0.3", "Ideal", "E", "SI1", "61.5", "55"), ("", "Very Good", "H", "VS2", "60", "58.25"),
+             ("1.2", "Unheard, of", "E", "", "nan", "1e2")]  # fmt: skip
+    rows = [",".join(f'"{field}"' if "," in field else field for field in kind) for kind in kinds] * 10
+    lines = [",".join(("expensive", *script.FEATURES))] + [f"{number % 2},{row}" for number, row in enumerate(rows)]
+    (tmp_path / "part.csv").write_text("\n".join(lines) + "\n")
+    script.main([f"--train={tmp_path}", f"--model-dir={tmp_path}", "--validation=", "--max-iter=1"])
+
+    script.predict_fn(script.input_fn("\n".join(rows), "text/csv"), script.model_fn(str(tmp_path)))
+
+    assert fitted[0].shape == (30, 11)  # three numbers, and a column for each category that training saw
+    np.testing.assert_array_equal(asked[-1].astype(float), fitted[0].astype(float))  # NaN is NaN among floats alone
+
+
 def test_the_artifacts_own_preprocessing_knows_only_what_the_training_rows_teach_f26(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,6 @@ from linnet.monitoring.bias import (
     analysis,
     count,
     excess,
-    flip_test,
     intervals,
     merge,
     post_training,
@@ -31,6 +30,7 @@ from linnet.monitoring.bias import (
     read_analysis,
     violations,
 )
+from linnet.monitoring.flips import flip_test
 
 FROM_COUNTS = set(POST_TRAINING) - {"FT", "CDDPL"}
 LABELS_ALONE = set(PRE_TRAINING) - {"CDDL"}

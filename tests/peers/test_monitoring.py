@@ -115,8 +115,8 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
     version = world.put("baselines/flights/r1/statistics.json", {"version": 0})
     found = {
         "status": "CompletedWithViolations", "severity": "High", "features": ["a"], "rows": 500, "violations": [],
-        "broken": 1, "lines": {"bad": 0}, "coverage": 1.0, "emit": True, "muted": [], "named": {}, "kind": "data-quality",
-        "scores": {"a": 0.9}, "uri": "s3://linnet-data/monitoring/", "start": "2026-11-21T09:00:00Z",
+        "class": None, "broken": 1, "lines": {"bad": 0}, "coverage": 1.0, "emit": True, "muted": [], "named": {},
+        "kind": "data-quality", "scores": {"a": 0.9}, "uri": "s3://linnet-data/monitoring/", "start": "2026-11-21T09:00:00Z",
         "end": "2026-11-21T10:00:00Z", "at": "2026-11-21T10:00:00Z",
     }  # fmt: skip
     findings.put_files(MODEL, datetime(2026, 11, 21, 9, tzinfo=UTC), {"statistics.json": {"version": 9}})

@@ -198,6 +198,15 @@ def test_the_weekly_retraining_rule_has_the_seeds_expression_eb_04(source: dict[
     assert source["Parameters"]["RetrainingSchedule"]["Default"] == "cron(0 2 ? * SUN *)"
 
 
+def test_dc_06_how_long_capture_is_kept_is_a_parameter_of_ninety_days_by_default(source: dict[str, Any]) -> None:
+    rules = source["Resources"]["DataBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = [one for one in rules if one.get("Prefix") == "data-capture/"]
+
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", {"Ref": "CaptureRetentionDays"})
+    parameter = source["Parameters"]["CaptureRetentionDays"]
+    assert (parameter["Type"], parameter["Default"], parameter["MinValue"]) == ("Number", 90, 1)
+
+
 def test_every_function_folder_is_deployed_and_every_deployed_function_has_a_folder(source: dict[str, Any]) -> None:
     deployed = [
         r["Properties"]["CodeUri"] for r in source["Resources"].values() if r["Type"] == "AWS::Serverless::Function"

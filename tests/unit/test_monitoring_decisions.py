@@ -219,6 +219,7 @@ def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
         "kind": "data-quality", "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
         "severity": "High", "start": "a", "end": "b", "rows": 200, "baseline": "s3://b/baselines/x", "season": "easter",
+        "class": None,
     }  # fmt: skip
     text = monitoring.message("churn", found)
 
@@ -226,6 +227,8 @@ def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     assert text["why"].endswith("Baseline: s3://b/baselines/x, that of easter.")
     assert "city" not in text["why"]
     assert text["what"].endswith("income, age")
+    assert not text["next_step"].startswith("The data changed")
+    assert monitoring.message("churn", found | {"class": "data"})["next_step"].startswith("The data changed")
 
 
 # --- which baseline ----------------------------------------------------------------------------------------------

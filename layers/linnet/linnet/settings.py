@@ -16,6 +16,8 @@ class Settings:
     table: str
     bus: str
     topic: str
+    compliance_topic: str = ""
+    """Where broken limits on bias are told too (MO-07)."""
     sagemaker_role: str = ""
     data_key: str = ""
     """The key that encrypts what SageMaker's jobs write."""

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from linnet.data import explanation
 from linnet.data import shards as large
 from linnet.decisions import baselines, monitoring, quality, report, schedules
+from linnet.decisions.classes import classify
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import explanations, findings
@@ -61,9 +62,12 @@ def look(kind: str, model: str, start: datetime, end: datetime, *, work: str = "
     if kind not in looks:
         raise BadInputError("kind", kind, " | ".join(looks))
     spec, champion = findings.subject(model)
-    found = looks[kind](model, spec, champion, (start, end))
+    window = (start, end)
+    found = looks[kind](model, spec, champion, window)
     if "shards" in found:
         return found
+    beside = findings.beside(model, window) if found.get("verdict") == "DEGRADED" else []
+    found["class"] = classify(found, beside, season_fits=found.pop("season_fits", None))
     plots, least = found.pop("bars", []), spec["monitors"][kind.replace("-", "_")]["minimum_rows"]
     more = {"model": model, "bars": plots, "minimum_rows": least, "links": findings.links(model, champion)}
     more |= {"top": explanation.top(model, spec, champion)}
@@ -164,7 +168,7 @@ def _model_quality(
     The limits are those of its own evaluation on held-out rows, at the threshold for calls that was tuned there.
     """
     settings = spec["monitors"]["model_quality"]
-    decided = _decided(model, champion)
+    decided = _decision(findings.evaluation(model, champion))
     limits = quality.constraints(read_metrics(decided), float(settings["tolerance"]))
     at = window[1] + schedules.delay(settings)
     seen, labels, joined = _answered(model, spec, champion, window, at)
@@ -189,9 +193,10 @@ def _model_quality(
     return _common(monitoring.MODEL_QUALITY, champion, seen.counts, window, at) | {
         "status": result.status,
         "verdict": result.verdict,
-        "severity": "High" if result.verdict == "DEGRADED" else "Low" if result.status == "no_labels" else None,
+        "severity": monitoring.severity_by_labels(result.status, result.verdict),
         "features": [str(violation["metric_name"]) for violation in result.violations],
         "scores": {name: round(values[name], 6) for name in limits if name in values},
+        "unknown": {name: "the labelled rows leave it undefined" for name in limits if name not in values},
         "violations": list(result.violations[:_SHOWN]),
         "broken": len(result.violations),
         "rows": rows.rows,
@@ -206,7 +211,8 @@ def _bias(model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], wind
     """Judge how the champion's answers treat a group of its callers, by the labels that came until the delay was over."""
     settings = spec["monitors"]["bias"]
     facet, values = str(settings["facet"]), list(settings["disadvantaged"])
-    threshold = float(_decided(model, champion).get("threshold", _HALF))
+    evaluated = findings.evaluation(model, champion)
+    threshold = float(_decision(evaluated).get("threshold", _HALF))
     at = window[1] + schedules.delay(settings)
     seen, labels, joined = _answered(model, spec, champion, window, at)
     if facet not in seen.features.column_names:
@@ -218,37 +224,26 @@ def _bias(model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], wind
     others = column.is_valid().to_numpy()[joined.kept] & ~group
     usable = np.isin(joined.labels, (0.0, 1.0))
     table = bias.count(joined.labels[usable], joined.scores[usable] >= threshold, group[usable], others[usable])
-    parts = {"pre": bias.pre_training(table), "post": bias.post_training(table)}
-    known = parts["pre"]["metrics"] | parts["post"]["metrics"]
-    limits = {name: tuple(limit) for name, limit in settings["limits"].items()}
-    judged = {name: known[name] for name in limits if name in known}
-    worse = bias.excess(judged, limits=limits, intervals=bias.intervals(table))
-    said = {"facet": facet, "facet_value": ",".join(values)}
-    broken = bias.violations(judged, worse, **said)
-    scored, least = int(usable.sum()), int(settings["minimum_rows"])
-    status = "no_data" if seen.rows < least else "no_labels" if scored < least else (
-        "CompletedWithViolations" if broken["violations"] else "Completed"
+    scored = int(usable.sum())
+    result = bias.judge(
+        table, settings["limits"], bias.of_evaluation(evaluated, facet, values),
+        rows=seen.rows, labelled=scored, minimum_rows=int(settings["minimum_rows"]),
+        about={"label": str(spec["data"]["label"]), "facet": facet, "facet_value": ",".join(values)},
     )  # fmt: skip
-    known_enough = status.startswith("Completed")
-    if not known_enough:
-        judged, worse, broken = {}, {}, bias.violations({}, {}, **said)
-    found = broken["violations"]
-    why = parts["pre"]["unknown"] | parts["post"]["unknown"]
-    few = f"{scored} rows have a label; at least {least} are needed"
-    unknown = {name: str(why.get(name, few)) for name in limits if name not in judged}
-    analysis = bias.analysis(parts["pre"], parts["post"], label=str(spec["data"]["label"]), **said)
-    uri = findings.put_files(model, window[0], {"analysis.json": analysis, VIOLATIONS: broken}, monitoring.BIAS)
+    documents = {"analysis.json": result.analysis, VIOLATIONS: result.violations}
+    uri = findings.put_files(model, window[0], documents, monitoring.BIAS)
+    broken = result.violations["violations"]
     return _common(monitoring.BIAS, champion, seen.counts, window, at) | {
-        "status": status,
-        "verdict": "DEGRADED" if found else "UNKNOWN" if unknown else "HEALTHY",
-        "severity": "High" if found else "Low" if status == "no_labels" else None,
+        "status": result.status,
+        "verdict": result.verdict,
+        "severity": monitoring.severity_by_labels(result.status, result.verdict),
         "facet": facet,
-        "features": [one["metric_name"] for one in found],
-        "scores": {name: round(value, 6) for name, value in judged.items()},
-        "excess": {name: round(value, 6) for name, value in worse.items()},
-        "unknown": unknown,
-        "violations": found,
-        "broken": len(found),
+        "features": [one["metric_name"] for one in broken],
+        "scores": {name: round(value, 6) for name, value in result.values.items()},
+        "excess": {name: round(value, 6) for name, value in result.excess.items()},
+        "unknown": result.unknown,
+        "violations": broken,
+        "broken": len(broken),
         "rows": seen.rows,
         "labels": _labels(labels, joined) | {"odd": len(usable) - scored},
         "join_rate": joined.join_rate,
@@ -267,10 +262,9 @@ def _attribution(
     return _common(monitoring.ATTRIBUTION, {**champion, **seen["champion"]}, counts, window, window[1]) | found
 
 
-def _decided(model: str, champion: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the champion's evaluation at the threshold that was tuned, or as it is."""
-    known = findings.evaluation(model, champion)
-    return known.get("decision") or known
+def _decision(evaluated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an evaluation at the threshold that was tuned, or as it is."""
+    return evaluated.get("decision") or evaluated
 
 
 def _answered(
@@ -296,6 +290,7 @@ def _common(
     """Return what the findings of all monitors have."""
     return {
         "kind": kind,
+        "class": None,
         "lines": {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows},
         "coverage": round(n.coverage, 6),
         "champion": {"version": champion["version"], "run": champion["run"], "baseline": champion["baseline"]},

@@ -7,13 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from linnet.decisions.classes import MEANINGS
 from linnet.decisions.names import base
+from linnet.decisions.quality import Verdict
 from linnet.errors import BadInputError
 
 DATA_QUALITY: Final = "data-quality"
 MODEL_QUALITY: Final = "model-quality"
 BIAS: Final = "bias"
 ATTRIBUTION: Final = "attribution"
+LAYERS: Mapping[str, str] = {
+    "infrastructure": "A standing alarm rings",
+    "business": "A business value is beyond its limit",
+}
+"""The kinds of findings that no monitor makes, and what the runbook calls them (MO-11)."""
 PREFIX = "aws/sagemaker"
 """Before all namespaces of metrics, unless the stack says otherwise."""
 _NAMESPACES = {
@@ -188,8 +195,30 @@ def work_folder(execution: str, window: Mapping[str, str] | None = None) -> str:
 
 
 def worth_telling(found: Mapping[str, Any]) -> bool:
-    """Say whether people hear of a finding: of broken constraints, and of a monitor that cannot judge for want of labels."""
-    return found["status"] in ("CompletedWithViolations", "no_labels")
+    """Say whether people hear of a finding: of broken constraints, and of what cannot be judged, for want of labels or else."""
+    return unjudged(found) or found["status"] in ("CompletedWithViolations", "no_labels")
+
+
+def unjudged(found: Mapping[str, Any]) -> bool:
+    """Say whether a limit could not be judged although labels were there; none that could be is broken."""
+    return bool(found["status"] == "Completed" and found.get("verdict") == "UNKNOWN")
+
+
+def same_state(found: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Say whether a finding goes on with what the one before it said: a state that lasts is told once.
+
+    That is so for limits that the windows of one champion cannot judge, and for the layers that no monitor reads: what is
+    broken there is told again when it was kept in between. Each window of a monitor that breaks a constraint is told.
+    """
+    alike = ["kind", "status", "verdict", "features", *(["champion"] if unjudged(found) else [])]
+    same = all(found.get(name) == before.get(name) for name in alike)
+    same = same and sorted(found.get("unknown") or ()) == sorted(before.get("unknown") or ())
+    return same and (unjudged(found) or found["kind"] in LAYERS)
+
+
+def non_compliant(found: Mapping[str, Any]) -> bool:
+    """Say whether those who answer for fair treatment hear of a finding too: a limit on bias is broken (MO-07)."""
+    return bool(found["kind"] == BIAS and found["status"] == "CompletedWithViolations")
 
 
 def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: float) -> Literal["High", "Low"] | None:
@@ -198,12 +227,23 @@ def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: 
     return "High" if worst > retrain_above else "Low" if worst > notify_above else None
 
 
+def severity_by_labels(status: Status, verdict: Verdict) -> Literal["High", "Low"] | None:
+    """Return how bad a finding of the answers is: High when they broke a limit, Low while they cannot be judged (TG-08)."""
+    return "High" if verdict == "DEGRADED" else "Low" if verdict == "UNKNOWN" and status != "no_data" else None
+
+
 def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     """Return subject, what, why and next step of a finding, for people; features by name, the worst first (MO-04)."""
+    if found["kind"] in LAYERS:
+        return _message_of_layer(model, found)
     if found["kind"] == ATTRIBUTION:
         return _message_of_attribution(model, found)
-    if found["kind"] != DATA_QUALITY:
-        return _message_by_labels(model, found)
+    text = _message_of_data(model, found) if found["kind"] == DATA_QUALITY else _message_by_labels(model, found)
+    meaning = MEANINGS.get(found["class"] or "")
+    return text | ({"next_step": f"{meaning} {text['next_step']}"} if meaning else {})
+
+
+def _message_of_data(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     scores = sorted(found["scores"].items(), key=lambda item: -item[1])
     worst = ", ".join(f"{name} {score:.2f}" for name, score in scores[:_SHOWN_FEATURES] if score > 0)
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
@@ -229,6 +269,15 @@ def _message_by_labels(model: str, found: Mapping[str, Any]) -> dict[str, str]:
             f"{found['at']}.",
             "next_step": "See that labels arrive under ground-truth/<endpoint>/yyyy/mm/dd/hh/ with the eventId or inferenceId "
             "of their request, or raise the monitor's label_delay_hours.",
+        }
+    if unjudged(found):
+        unknown = "; ".join(f"{name}: {why}" for name, why in found["unknown"].items())
+        return {
+            "subject": f"{model}: not all of the live answers' {found['kind']} can be judged",
+            "what": f"{len(found['unknown'])} limits are unknown in {window}, and later until something changes: "
+            f"{', '.join(found['unknown'])}.",
+            "why": f"{unknown}. {counted}.",
+            "next_step": "docs/runbook.md, 'A limit cannot be judged'.",
         }
     if found["kind"] == BIAS:
         return _message_of_bias(model, found, counted)
@@ -264,6 +313,17 @@ def _message_of_attribution(model: str, found: Mapping[str, Any]) -> dict[str, s
         "why": f"Features that changed their place: {moved}. Rows explained: {found['explained']} of {found['rows']}.",
         "next_step": "Look for a damaged or new source of these features first. Where the spec lets it, a run starts by "
         "itself; to start one now, send Retraining Requested on Linnet's bus.",
+    }
+
+
+def _message_of_layer(model: str, found: Mapping[str, Any]) -> dict[str, str]:
+    (broken,) = found["violations"]
+    return {
+        "subject": f"{model}: {found['kind']}: {broken['metric_name']} ({found['severity']})",
+        "what": f"A limit of the layer {found['kind']} is broken since {found['start']}: {broken['metric_name']}.",
+        "why": broken["description"],
+        "next_step": f"docs/runbook.md, '{LAYERS[found['kind']]}'. No run starts by itself; to start one, send Retraining "
+        "Requested on Linnet's bus.",
     }
 
 

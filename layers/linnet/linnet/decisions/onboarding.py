@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it builds models at import, which whoever only needs names 
 
 PREFIX, SUFFIX = "specs/", ".yaml"
 _PROJECT = "linnet"
-_SERVING = ("slow", "failing", "silent")
+SERVING = ("slow", "failing", "silent")
 """Not `latency` and `errors`, in which the alarms of a release end: a model may be named as another's release."""
 
 
@@ -59,13 +59,13 @@ def tags(environment: str, spec: Spec) -> list[dict[str, str]]:
 
 def alarm_names(stack: str, model: str) -> tuple[str, ...]:
     """Return the names of all alarms that a model may have; no release's own alarm is called so."""
-    purposes = ("drift", "drift-notice", "quality", "bias", "attribution", *_SERVING)
+    purposes = ("drift", "drift-notice", "quality", "bias", "attribution", *SERVING)
     return tuple(f"{base(stack, model)}-{purpose}" for purpose in purposes)
 
 
 def serving_names(stack: str, model: str) -> tuple[str, ...]:
     """Return the names of those alarms of a model that watch the variant that serves."""
-    return tuple(f"{base(stack, model)}-{purpose}" for purpose in _SERVING)
+    return tuple(f"{base(stack, model)}-{purpose}" for purpose in SERVING)
 
 
 def alarms(stack: str, spec: Spec, topic: str, prefix: str = monitoring.PREFIX) -> list[dict[str, Any]]:

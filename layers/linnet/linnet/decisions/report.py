@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Literal
 
+from linnet.decisions.classes import MEANINGS
 from linnet.errors import BadInputError
 
 Tone = Literal["good", "warn", "bad", "unknown"]
@@ -51,12 +52,6 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
 }  # fmt: skip
 _OTHER = {"noun": "value", "score": "", "good": "Within its limits", "bad": "Beyond its limits"}
-MEANINGS = {
-    "data": "The data changed: look for a damaged source first, then retrain on recent data.",
-    "concept": "The data look as before and the answers got worse: what they mean has changed. Retrain on recent labels.",
-    "seasonal": "Against the baseline of this season there is no drift: wait, or let the season's baseline be the rule.",
-}
-"""What the classes of findings in a row ask for (MO-09)."""
 COMPUTED = {
     "data-quality": """\
 Drift is the largest distance between the cumulative shares of both sides (numbers: Kolmogorov-Smirnov) or between their
@@ -263,6 +258,8 @@ def _care(document: Mapping[str, Any]) -> list[str]:
         found.append(f"{_count(lines['odd_rows'], 'row')} had another number of columns and are not in the numbers.")
     if _less_than_all(document.get("coverage")):
         found.append(f"Requests were captured in {_percent(document['coverage'])} of the window only.")
+    if document["status"].startswith("Completed"):
+        found += [f"{name} is unknown: {why}." for name, why in (document.get("unknown") or {}).items()]
     if _less_than_all(document.get("join_rate")) and document["status"] != "no_labels":
         found.append(f"{_percent(document['join_rate'])} of the answers have a label; the others are not scored.")
     if document.get("resolution") is not None and float(document["resolution"]) > RESOLUTION:

@@ -98,7 +98,7 @@ def _alarmed(
     identity = (alarm, since) if turn is None else (alarm, since, turn)
     return Signal(
         id=f"{kind}-{names.digest(*identity)}", kind=kind, model=model, at=at, reason=reason,
-        source=f"alarm {alarm} since {since} ({found})", severity="High" if kind == "drift" else "", text=text[:500],
+        source=f"alarm {alarm} since {since} ({found})", severity="High", text=text[:500],
     )  # fmt: skip
 
 

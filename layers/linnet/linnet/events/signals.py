@@ -1,8 +1,11 @@
-"""A signal: a normalised reason to act. Its id is its business identity, so that a repeat is the same signal (F1, F2)."""
+"""A signal: a normalised reason to act. Its id is its business identity, so that a repeat is the same signal (F1, F2).
+
+And what others put on Linnet's bus: requests for a run, business values.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,3 +50,16 @@ class Requested(BaseModel):
     commit: str = Field(default="", max_length=64)
     request_id: str = Field(default="", max_length=100)
     """The asker's own id; the same id asks once. Default: the event's id."""
+
+
+class Measured(BaseModel):
+    """Detail of `Business Measured` on Linnet's bus: revenue, conversion, ROI of what a model serves (MO-11)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
+    value: Annotated[float, Field(ge=-1e15, le=1e15)]
+    limit: Annotated[float, Field(ge=-1e15, le=1e15)]
+    direction: Literal["below", "above"]
+    """On which side of the limit the value is a finding; on the limit it is none."""

@@ -211,6 +211,12 @@ class Spec(Part):
         facet = self.monitors.bias.facet
         if facet is not None and facet not in self.data.features:
             raise ValueError(f"monitors.bias.facet must be one of data.features, which are captured: {facet}")
+        watched, judged = self.monitors.bias, self.evaluation.bias
+        group = (judged.facet, sorted(judged.disadvantaged)) if judged else None
+        if "baseline" in watched.limits.values() and group != (facet, sorted(watched.disadvantaged)):
+            raise ValueError(
+                "monitors.bias.limits says baseline, which evaluation.bias makes: it needs the same facet and disadvantaged"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ Metric = Literal[
     "CI", "DPL", "KL", "JS", "LP", "TVD", "KS", "DPPL", "DI", "AD", "RD", "SD", "DAR", "DRR", "DCA", "DCR", "TE", "GE"
 ]  # fmt: skip
 """Those of Clarify's metrics of bias that a table of counts has."""
+Limit = tuple[float, float] | Literal["baseline"]
 
 
 def _known(text: str) -> str:
@@ -24,7 +25,7 @@ def _known(text: str) -> str:
     return text
 
 
-def _allowed() -> dict[Metric, tuple[float, float]]:
+def _allowed() -> dict[Metric, Limit]:
     return {"DI": (0.8, 1.25), "AD": (-0.05, 0.05)}
 
 
@@ -127,8 +128,9 @@ class BiasDrift(Part):
     """A feature; rows without it belong to neither side."""
     disadvantaged: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=50)
     """Its values that make the group, spelled as callers send them; all other rows are compared with it."""
-    limits: dict[Metric, tuple[float, float]] = Field(default_factory=_allowed, min_length=1)
-    """The range of each metric that is judged, as [low, high]; it is broken when its 95 % interval lies outside."""
+    limits: dict[Metric, Limit] = Field(default_factory=_allowed, min_length=1)
+    """The range of each metric that is judged, as [low, high]; it is broken when its 95 % interval lies outside. Or the word
+    `baseline`: broken when it is farther from its ideal than at the champion's evaluation, of the same evaluation.bias."""
     minimum_rows: int = Field(default=200, ge=60)
     """With fewer labelled rows the window is unknown."""
 
@@ -136,7 +138,8 @@ class BiasDrift(Part):
     def _whole(self) -> Self:
         if self.enabled and (self.facet is None or not self.disadvantaged):
             raise ValueError("'bias' needs 'facet' and 'disadvantaged' when it is enabled")
-        if wrong := [name for name, (low, high) in self.limits.items() if low >= high]:
+        ranges = {name: limit for name, limit in self.limits.items() if not isinstance(limit, str)}
+        if wrong := [name for name, (low, high) in ranges.items() if low >= high]:
             raise ValueError(f"'limits' of {wrong[0]} must be [low, high] with low below high")
         return self
 

@@ -274,13 +274,23 @@ def links(model: str, champion: Mapping[str, Any]) -> dict[str, str]:
     return {name: arn for name, arn in found.items() if arn}
 
 
+def beside(model: str, window: schedules.Window) -> list[dict[str, Any]]:
+    """Return the findings of data quality of the windows that have a moment in common with this one, the latest first."""
+    prefix, (start, end) = f"finding#{monitoring.DATA_QUALITY}#", (monitoring.stamp(one) for one in window)
+    found = []
+    for row in ledger.query(f"model/{model}", newest_first=True, before=f"{prefix}{end}"):
+        if not row["sk"].startswith(prefix) or row["end"] <= start:
+            break
+        found.append(row)
+    return found
+
+
 def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation_id: str) -> None:
     """Publish a look: its metrics, its row, its history entry, a message if it is worth one; note last that it is done.
 
-    Looking again overwrites the row and adds to the metrics; the same result is told and entered once. The metrics lie in
-    the window's last minute, those of model quality so much later as labels were waited for: in the alarm's own period, and
-    as late as may be, because what is more than a day old when it is put may take CloudWatch two days to show (API
-    reference, PutMetricData).
+    Looking again overwrites the row and adds to the metrics. They lie in the window's last minute, those of model quality so
+    much later as labels were waited for: in the alarm's own period, and as late as may be, because what is more than a day
+    old when it is put may take CloudWatch two days to show (API reference, PutMetricData).
     """
     kind: monitoring.Kind = found["kind"]
     when = monitoring.parse_time(found["at"]) - timedelta(minutes=1)
@@ -299,25 +309,30 @@ def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation
             Namespace=monitoring.namespace(settings().metrics_prefix, kind),
             MetricData=data[first : first + _METRICS_A_CALL],
         )
-    row = dict(found) | {"model": model, "correlation_id": correlation_id}
-    ledger.change(
-        f"model/{model}",
-        f"finding#{kind}#{monitoring.stamp(start)}",
-        put=row,
-        only_if="attribute_not_exists(pk) OR attribute_exists(pk)",
-    )
-    kept = {
-        k: row[k] for k in ("kind", "status", "severity", "features", "rows", "start", "end", "uri", "correlation_id")
-    }
-    key = (
-        f"{found['start']}#{found['status']}"
-        if kind == monitoring.DATA_QUALITY
-        else f"{kind}#{found['start']}#{found['status']}"
-    )
-    if monitoring.worth_telling(found) and not ledger.told(f"model/{model}", "finding", key):
-        text = monitoring.message(model, found)
-        about: notifications.Kind = "drift" if kind == monitoring.DATA_QUALITY else "attention"
-        notifications.notify(about, model=model, proof=str(found["uri"]), correlation_id=correlation_id, **text)
-    ledger.append(f"model/{model}", "finding", found["end"], kept, key=key)
+    write(model, found, correlation_id=correlation_id)
     look, anyway = f"look#{kind}#{monitoring.stamp(start)}", "attribute_not_exists(pk) OR attribute_exists(pk)"
     ledger.change(f"model/{model}", look, put={"done": True}, only_if=anyway)
+
+
+def write(model: str, found: Mapping[str, Any], *, correlation_id: str, name: str = "") -> None:
+    """Write a finding's row and its history entry, and tell people if it is worth it: the one path of all layers (MO-11).
+
+    `name` is what was found of it, where a kind has several at a time. One result is told and entered once.
+    """
+    subject, kind, named = f"model/{model}", found["kind"], f"{name}#" if name else ""
+    row = dict(found) | {"model": model, "correlation_id": correlation_id}
+    finding = f"finding#{kind}#{named}{found['start']}"
+    before = next(ledger.query(subject, newest_first=True, limit=1, before=finding), {})
+    ledger.change(subject, finding, put=row, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
+    kept = ("kind", "status", "severity", "class", "features", "rows", "start", "end", "uri", "correlation_id")
+    key = f"{found['start']}#{found['status']}"
+    key = key if kind == monitoring.DATA_QUALITY else f"{kind}#{named}{key}"
+    known = monitoring.same_state(found, before) or ledger.told(subject, "finding", key)
+    if monitoring.worth_telling(found) and not known:
+        text = monitoring.message(model, found)
+        about: notifications.Kind = "drift" if kind == monitoring.DATA_QUALITY else "attention"
+        notifications.notify(
+            about, model=model, proof=str(found["uri"]), correlation_id=correlation_id, severity=found["severity"],
+            compliance=monitoring.non_compliant(found), **text,
+        )  # fmt: skip
+    ledger.append(subject, "finding", found["end"], {part: row[part] for part in kept}, key=key)

@@ -1,4 +1,7 @@
-"""One topic for people: every message says what, why, proof and next step; attributes let a subscriber filter (NO-02)."""
+"""One topic for people: every message says what, why, proof and next step; attributes let a subscriber filter (NO-02).
+
+Those who answer for fair treatment have a topic of their own, which has the same messages, of bias alone (MO-07).
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,30 @@ _SUBJECT_LIMIT = 100
 
 
 def notify(
-    kind: Kind, *, model: str, subject: str, what: str, why: str, proof: str, next_step: str, **more: Any
+    kind: Kind,
+    *,
+    model: str,
+    subject: str,
+    what: str,
+    why: str,
+    proof: str,
+    next_step: str,
+    compliance: bool = False,
+    **more: Any,
 ) -> None:
-    """Publish one message about `model`; `more` goes into the message's JSON body under its own names."""
+    """Publish one message about `model`, on the topic for `compliance` too where it concerns that.
+
+    `more` goes into the message's JSON body under its own names.
+    """
     body = {"kind": kind, "model": model, "what": what, "why": why, "proof": proof, "next_step": next_step} | more
     plain = "".join(c if 32 <= ord(c) < 127 else " " for c in subject)  # noqa: PLR2004 - SNS takes printable ASCII
-    client("sns").publish(
-        TopicArn=settings().topic,
-        Subject=plain[:_SUBJECT_LIMIT],
-        Message=json.dumps(body, indent=1, default=str),
-        MessageAttributes={
-            "kind": {"DataType": "String", "StringValue": kind},
-            "model": {"DataType": "String", "StringValue": model},
-        },
-    )
+    for topic in (settings().topic, *([settings().compliance_topic] if compliance else ())):
+        client("sns").publish(
+            TopicArn=topic,
+            Subject=plain[:_SUBJECT_LIMIT],
+            Message=json.dumps(body, indent=1, default=str),
+            MessageAttributes={
+                "kind": {"DataType": "String", "StringValue": kind},
+                "model": {"DataType": "String", "StringValue": model},
+            },
+        )

@@ -128,6 +128,7 @@ def _note(signal: Signal, state: str) -> None:
             next_step="A run starts as soon as the slot, the cool-down and the limits of the spec allow it"
             + (", and a person has said yes." if state == "asking" else "."),
             correlation_id=signal.id,
+            severity=signal.severity,
         )
     runs.keep(signal, state, signal.id)
 

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from linnet.decisions.quality import Verdict
 from linnet.errors import BadInputError
 from linnet.monitoring.evaluate import MINIMUM_ROWS, Floats, Mask
+from linnet.monitoring.quality import Status
 
 Table = dict[str, NDArray[np.int64]]
 """Rows by [facet, label, call], each 0 or 1 (facet 1 is the group), for each value of a third column, or under ""."""
+Limit = Sequence[float] | Literal["baseline"]
+"""What a metric is held against: the range [low, high], or the champion's own evaluation."""
 INFINITY = 2.348543e108
 PRE_TRAINING = {
     "CI": "Class Imbalance (CI)",
@@ -51,10 +56,23 @@ _GROUPS = 1_000
 _DRAWS = 1_000
 _REACH = 1.959963984540054
 _SEED = 20_251_121
-_FLIPPED = 2_000
-_NEIGHBOURS = 5
-_FEW = 9
-_PIECE = 100
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a group is treated in a window. With status `no_data` or `no_labels` nothing is known, and nothing is judged."""
+
+    status: Status
+    verdict: Verdict
+    values: Mapping[str, float]
+    """Of the metrics that were judged."""
+    excess: Mapping[str, float]
+    unknown: Mapping[str, str]
+    """Limited metrics that could not be judged, and why."""
+    violations: Mapping[str, Any]
+    """constraint_violations.json."""
+    analysis: Mapping[str, Any]
+    """analysis.json, see `analysis`."""
 
 
 def count(
@@ -113,43 +131,9 @@ def post_training(table: Table, *, minimum_rows: int = MINIMUM_ROWS) -> dict[str
     precision; SD, DRR = d - a of specificity and of the share of rightly rejected; DCA = a - d of positive rows by rows
     called so, DCR = d - a of negative rows by rows called so; TE = FNd / FPd - FNa / FPa; CDDPL as CDDL of the calls;
     GE = the mean of ((b / mean b)^2 - 1) / 2 with b = call - label + 1, over all rows. A metric is unknown where it
-    rests on fewer than `minimum_rows` rows of either side; CDDPL is left out of a table without `by`. FT: `flip_test`.
+    rests on fewer than `minimum_rows` rows of either side; CDDPL is left out of a table without `by`. FT: `flips`.
     """
     return _found(table, POST_TRAINING, minimum_rows)
-
-
-def flip_test(
-    features: Floats, called: ArrayLike, group: Mask, others: Mask, *, minimum_rows: int = MINIMUM_ROWS
-) -> dict[str, dict[str, Any]]:
-    """Return FT: how many more rows of the group the model calls positive than their nearest others would be, by its rows.
-
-    `features` are numbers, a row each; rows with NaN are left out. The calls of the 5 nearest others (1 where there are
-    fewer than 10) decide by majority; equally near ones count in row order. Of more than 2,000 rows a side as many are
-    drawn, with a fixed seed. The sign is that of Clarify's code (positive: the model favours the group), which its
-    description turns round.
-
-    Raises:
-        BadInputError: lengths differ.
-    """
-    said = np.asarray(called).astype(np.int64)
-    for name, column in (("called", said), ("group", group), ("others", others)):
-        if len(column) != len(features):
-            raise BadInputError(f"rows of {name}", len(column), f"as many as features: {len(features)}")
-    complete = np.isfinite(features).all(axis=1)
-    source = np.random.default_rng(_SEED)
-    of_d, of_a = (_drawn(np.flatnonzero(mask & complete), source) for mask in (group, others))
-    if why := _too_few(len(of_d), len(of_a), "rows with all features", minimum_rows):
-        return {"metrics": {}, "unknown": {"FT": why}}
-    nearest = _NEIGHBOURS if len(of_a) > _FEW else 1
-    flipped = 0
-    for start in range(0, len(of_d), _PIECE):
-        mine = of_d[start : start + _PIECE]
-        distance = np.zeros((len(mine), len(of_a)))
-        for column in features.T:  # a sum in a fixed order: a matrix product's depends on the machine
-            distance += (column[mine][:, None] - column[of_a][None, :]) ** 2
-        near = of_a[np.argsort(distance, axis=1, kind="stable")[:, :nearest]]
-        flipped += int((said[mine] - (2 * said[near].sum(axis=1) > nearest)).sum())
-    return {"metrics": {"FT": flipped / len(of_d)}, "unknown": {}}
 
 
 def intervals(table: Table) -> dict[str, tuple[float, float]]:
@@ -197,6 +181,59 @@ def excess(
             ideal = 1.0 if name == "DI" else 0.0
             found[name] = max(0.0, abs(value - ideal) - abs(before[name] - ideal))
     return found
+
+
+def of_evaluation(evaluation: Mapping[str, Any], facet: str, disadvantaged: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the baseline in a run's evaluation.json: `{metrics, unknown}` of its held-out rows' labels and calls.
+
+    What another group was found to be is no baseline of this one: then nothing is known, and `unknown` says so under "".
+    """
+    found = evaluation.get("bias") or {}
+    if found.get("facet") != facet or found.get("disadvantaged") != sorted(disadvantaged):
+        return {"metrics": {}, "unknown": {"": f"the champion was not evaluated for this group of {facet}"}}
+    return {part: found["labels"][part] | found[part] for part in ("metrics", "unknown")}
+
+
+def judge(
+    table: Table,
+    limits: Mapping[str, Limit],
+    baseline: Mapping[str, Mapping[str, Any]],
+    *,
+    rows: int,
+    labelled: int,
+    minimum_rows: int,
+    about: Mapping[str, str],
+) -> Treatment:
+    """Return which limits the treatment of a group breaks (`excess` has both rules), which are unknown, and the verdict.
+
+    `rows` were answered, of which `labelled` can be scored; `baseline` is `of_evaluation`; `about` names label, facet and
+    facet_value. `no_data`: fewer rows than `minimum_rows`; `no_labels`: fewer of them can be scored. A limit without value,
+    or without the baseline that it asks for, makes the verdict UNKNOWN unless another is broken.
+    """
+    pre, post = pre_training(table), post_training(table)
+    known, before = pre["metrics"] | post["metrics"], baseline["metrics"]
+    why = pre["unknown"] | post["unknown"]
+    ranges = {name: limit for name, limit in limits.items() if not isinstance(limit, str)}
+    enough = min(rows, labelled) >= minimum_rows
+    values = {name: known[name] for name in limits if enough and name in known and (name in ranges or name in before)}
+    few = f"{labelled} rows have a label; at least {minimum_rows} are needed"
+    nothing = baseline["unknown"].get("", "the champion's evaluation does not have it")
+    unknown = {
+        name: few if not enough else why.get(name) or str(baseline["unknown"].get(name, nothing))
+        for name in limits
+        if name not in values
+    }
+    worse = excess(values, limits=ranges, baseline=before, intervals=intervals(table))
+    facet = {name: about[name] for name in ("facet", "facet_value")}
+    broken = violations(values, worse, **facet)
+    found = bool(broken["violations"])
+    status: Status = "no_data" if rows < minimum_rows else "no_labels" if not enough else "Completed"
+    return Treatment(
+        status="CompletedWithViolations" if found else status,
+        verdict="DEGRADED" if found else "UNKNOWN" if unknown else "HEALTHY",
+        values=values, excess=worse, unknown=unknown, violations=broken,
+        analysis=analysis(pre, post, label=about["label"], **facet),
+    )  # fmt: skip
 
 
 def violations(
@@ -283,7 +320,7 @@ def _found(table: Table, described: Mapping[str, str], minimum_rows: int) -> dic
         what, sizes = rests[name]
         least = 1 if name == "CI" else max(1, minimum_rows)
         value = float(values[name])
-        if why := _too_few(int(sizes[1]), int(sizes[0]), what, least) or _undefined(name, cells):
+        if why := too_few(int(sizes[1]), int(sizes[0]), what, least) or _undefined(name, cells):
             unknown[name] = why
         else:
             metrics[name] = _finite(value)
@@ -309,7 +346,8 @@ def _rests(cells: Floats) -> dict[str, tuple[str, Floats]]:
     return {name: of[basis] for basis, among in names.items() for name in among}
 
 
-def _too_few(of_d: int, of_a: int, what: str, least: int) -> str:
+def too_few(of_d: int, of_a: int, what: str, least: int) -> str:
+    """Return why so many rows of the group and of the others say nothing, or an empty text."""
     if min(of_d, of_a) >= least:
         return ""
     return f"the group has {of_d} {what}, the others {of_a}; at least {least} are needed"
@@ -393,10 +431,6 @@ def _disparity(counts: Floats) -> Floats:
     share = _ratio(counts[..., 1, :], outcome)
     rows = outcome.sum(axis=-1)
     return _ratio((rows * (share[..., 0] - share[..., 1])).sum(axis=-1), rows.sum(axis=-1))
-
-
-def _drawn(places: NDArray[np.int64], source: np.random.Generator) -> NDArray[np.int64]:
-    return places if len(places) <= _FLIPPED else np.sort(source.choice(places, _FLIPPED, replace=False))
 
 
 def _finite(value: float) -> float:

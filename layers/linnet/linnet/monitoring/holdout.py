@@ -10,7 +10,7 @@ import numpy as np
 
 from linnet.decisions.evaluation import fit, read_metrics
 from linnet.errors import BadInputError
-from linnet.monitoring.bias import count, post_training
+from linnet.monitoring.bias import count, post_training, pre_training
 from linnet.monitoring.evaluate import (
     MINIMUM_ROWS,
     Floats,
@@ -43,7 +43,8 @@ def report(
     - `predictions`: how the candidate's answers are spread, `{edges, shares}`: what its release is held against;
     - `older`: metrics and difference on the older held-out rows, told apart because they favour the old champion;
     - `fit`: the metric on training rows and on the holdout (EV-07), where both are defined;
-    - `bias`: `{facet, metrics, unknown}` at the decision threshold, where the spec asks for it.
+    - `bias`: `{facet, disadvantaged, metrics, unknown, labels}` at the decision threshold, where the spec asks for it;
+      `labels` are the labels' own metrics and unknown.
 
     Raises:
         BadInputError: an answer is missing or no probability, a label is not 0 or 1, no row is the newest's.
@@ -67,8 +68,9 @@ def report(
         mine = which["newest"]
         group, others = (mask[mine] for mask in read_facet(truth, wanted["bias"]["disadvantaged"]))
         called = scores["candidate"][mine] >= document["decision"]["threshold"]
-        treated = post_training(count(labels[mine], called, group, others))
-        document["bias"] = {"facet": wanted["bias"]["facet"], **treated}
+        treated = count(labels[mine], called, group, others)
+        of = {"facet": wanted["bias"]["facet"], "disadvantaged": sorted(wanted["bias"]["disadvantaged"])}
+        document["bias"] = of | post_training(treated) | {"labels": pre_training(treated)}
     return document
 
 
