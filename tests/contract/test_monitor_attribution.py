@@ -19,7 +19,7 @@ from linnet.data import attributions, explanation
 from linnet.decisions import onboarding
 from linnet.errors import BadInputError, NotFoundError
 from linnet.events.spec import check_spec, spec_json
-from linnet.gateways import ledger
+from linnet.gateways import findings, ledger
 from linnet.settings import settings
 from models.flights import data as flights
 from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
@@ -159,6 +159,22 @@ def metrics(world: World) -> dict[str, float]:
     return found
 
 
+def test_a_window_is_handed_out_for_a_job_and_beyond_what_a_tick_takes_to_the_next(
+    serving: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def due(tick: str) -> tuple[int, list[dict[str, Any]]]:
+        given = {"time": END, "execution": tick, "correlation_id": tick}
+        answer = handler("list_monitored")(sample("list_monitored") | given, CONTEXT)
+        return answer["count"], answer["jobs"]
+
+    with monkeypatch.context() as full:
+        full.setattr(findings, "MOST_JOBS", 0)
+        assert due("one") == (0, [])
+    work = f"monitoring-shards/two/flights/attribution/{START}/"
+    window = {"model": "flights", "kind": "attribution", "start": START, "end": END}
+    assert due("two") == (0, [window | {"correlation_id": "two", "work": work}])
+
+
 def test_mo_08_rows_like_the_champions_own_rank_the_features_as_before(serving: World, tmp_path: Path) -> None:
     captured(serving, flights.requests(count=800))
     request = planned()
@@ -214,7 +230,7 @@ def test_xb_03_the_report_shows_both_rankings_and_what_decides_most(serving: Wor
     ranked = sorted(best, key=lambda name: -best[name])
     assert "The model decides by other features than before" in page
     assert f"What decides most, by training: {', '.join(f'<bdi>{name}</bdi>' for name in ranked[:5])}." in page
-    assert "dep_delay from place 1 to" in page
+    assert "<span>place in training <b>1</b></span>" in page[page.index("The numbers") :]
     plot = page[page.index("Baseline against current") : page.index("The numbers")]
     places = [plot.index(f'<th scope="row"><bdi>{name}</bdi>') for name in ranked]
     assert places == sorted(places)
@@ -324,8 +340,7 @@ def test_the_alarm_is_on_a_low_ndcg_and_goes_with_the_monitor_tg_09() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schedule": "monthly"}, "hourly to daily"),
-        ({"schedule": "rate(5 minutes)"}, "hourly to daily"),
+        ({"schedule": "rate(5 minutes)"}, "hourly at the most"),
         ({"minimum_ndcg": 0}, "greater than 0"),
         ({"sample": 5}, "greater than"),
     ],

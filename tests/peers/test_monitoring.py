@@ -89,13 +89,13 @@ def test_packtpublishing_learn_amazon_sagemaker_14_the_same_data_is_no_drift_and
 
 def test_sample_mlops_bestpractices_baseline_without_one_nothing_is_compared(world: World) -> None:
     """sample-mlops-bestpractices 4996bed: a missing baseline became the current data, and drift could never show."""
-    champion = {"baseline": "s3://linnet-data/baselines/flights/r1/"}
+    baseline = "s3://linnet-data/baselines/flights/r1/"
     with pytest.raises(NotFoundError):
-        findings.baseline(champion["baseline"], "statistics.json")
+        findings.baseline(baseline, "statistics.json")
     for content in ("", "[]", "null", "{"):
         world.put("baselines/flights/r1/statistics.json", content)
         with pytest.raises(BadInputError):
-            findings.baseline(champion["baseline"], "statistics.json")
+            findings.baseline(baseline, "statistics.json")
 
 
 def test_sample_mlops_bestpractices_limit_every_row_counts_whatever_the_order() -> None:
@@ -115,7 +115,7 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
     version = world.put("baselines/flights/r1/statistics.json", {"version": 0})
     found = {
         "status": "CompletedWithViolations", "severity": "High", "features": ["a"], "rows": 500, "violations": [],
-        "class": None, "baseline": champion["baseline"],
+        "class": None, "baseline": champion["baseline"], "season": None,
         "broken": 1, "lines": {"bad": 0}, "coverage": 1.0, "emit": True, "muted": [], "named": {},
         "kind": "data-quality", "scores": {"a": 0.9}, "uri": "s3://linnet-data/monitoring/", "start": "2026-11-21T09:00:00Z",
         "end": "2026-11-21T10:00:00Z", "at": "2026-11-21T10:00:00Z",
@@ -126,7 +126,7 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
     assert (ledger.read(f"model/{MODEL}", "champion") or {})["baseline"] == champion["baseline"]
     head = world.s3.head_object(Bucket="linnet-data", Key="baselines/flights/r1/statistics.json")
     assert head["VersionId"] == version
-    assert findings.baseline(champion["baseline"], "statistics.json") == {"version": 0}
+    assert findings.baseline(str(champion["baseline"]), "statistics.json") == {"version": 0}
 
 
 @pytest.mark.parametrize("worst", ["a", "fare_amount", "zz"])

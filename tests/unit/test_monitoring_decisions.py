@@ -274,7 +274,7 @@ def test_a_message_names_the_features_the_worst_first_mo_04() -> None:
     found = {
         "kind": "data-quality", "scores": {"age": 0.2, "income": 0.5, "city": 0.0}, "features": ["income", "age"], "broken": 2,
         "severity": "High", "start": "a", "end": "b", "rows": 200, "baseline": "s3://b/baselines/x", "season": "easter",
-         "class": None,
+        "class": None,
     }  # fmt: skip
     text = monitoring.message("churn", found)
 

@@ -134,7 +134,7 @@ def _judged(first: Mapping[str, Any], now: Mapping[str, Any], least: float) -> d
         for violation in attribution.violations(score, least, label=label)["violations"]
     ]
     before, live = sides[worst]
-    moved = attribution.ranks(before, live)
+    moved, then_at, now_at = attribution.ranks(before, live), attribution.places(before), attribution.places(live)
     return {
         "status": "CompletedWithViolations" if broken else "Completed",
         "verdict": "DEGRADED" if broken else "HEALTHY",
@@ -144,7 +144,10 @@ def _judged(first: Mapping[str, Any], now: Mapping[str, Any], least: float) -> d
         "ndcg": scores[worst],
         "label": worst,
         "scores": {name: _short(value) for name, value in live.items()},
-        "distances": {name: {"attribution_before": _short(value)} for name, value in before.items()},
+        "distances": {
+            name: {"place": now_at[name], "place_before": then_at[name], "attribution_before": _short(before[name])}
+            for name in sorted(before.keys() & live.keys())
+        },
         "ranks": moved,
         "bars": [_bars(before, live, scores[worst], least)],
     }

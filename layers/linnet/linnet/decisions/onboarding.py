@@ -115,7 +115,7 @@ def _attribution(stack: str, spec: Spec, topic: str, prefix: str) -> list[dict[s
     """The alarm on a ranking of the features that is not the champion's own any more (TG-09)."""
     wanted = spec.monitors.attribution
     return [
-        _told(topic, "ignore", every(wanted.schedule).minutes * 60, 1) | {
+        _told(topic, "ignore", schedules.period(every(wanted.schedule))[0], 1) | {
             "AlarmName": f"{base(stack, spec.model)}-attribution",
             "AlarmDescription": f"{spec.model}: the NDCG of the features' ranking is below {wanted.minimum_ndcg}. Starts a "
             "run where the spec lets it.",

@@ -6,7 +6,6 @@ It may be read at night on a phone, so no line is wider than the screen and no s
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -82,7 +81,7 @@ DISTANCES = {
     "jensen_shannon_robust": "robust Jensen-Shannon", "wasserstein": "Wasserstein",
     "wasserstein_robust": "robust Wasserstein", "wasserstein_raw": "Wasserstein in its unit", "mean_shift": "mean",
     "chi_squared": "chi-squared", "p_value": "p-value", "new_categories": "new categories",
-    "attribution_before": "in training",
+    "place": "place", "place_before": "place in training", "attribution_before": "attribution in training",
 }  # fmt: skip
 """The distances in the order in which they are shown; others follow by their own names."""
 _STYLE = """
@@ -144,9 +143,8 @@ def html(document: Mapping[str, Any]) -> str:
     """Return the page of a finding; the same finding gives the same page.
 
     `document` is the finding with `model`, and optionally `bars`, `links` and `top`. `bars` are `{feature, drift, threshold,
-    baseline, current}` a drifted feature, both sides lists of `{label, share}` with the same labels, and optionally the
-    `measure` of which drift is a value. `links` are the executions (ARN) or addresses (https) of `run` and `release`, `top`
-    the features that decide most (XB-03).
+    baseline, current}` (drift is a value of `measure`, if given) a drifted feature, both sides lists of `{label, share}` with
+    the same labels. `links` are the executions (ARN) or addresses (https) of `run` and `release`, `top` what decides most.
 
     Raises:
         BadInputError: model, start, end or status is missing or unknown, or the two sides of a plot do not match.
@@ -245,11 +243,6 @@ def _reason(document: Mapping[str, Any], kind: Mapping[str, str], broken: int) -
     if broken:
         names = len(document.get("features") or [])
         said = f"{_count(names, kind['noun'])} {'breaks' if names == 1 else 'break'} {_count(broken, 'constraint')}."
-    if document.get("ranks"):
-        moved = (
-            f"{one['feature']} from place {one['baseline_rank']} to {one['live_rank']}" for one in document["ranks"]
-        )
-        said += f" By rank: {', '.join(itertools.islice(moved, MOST_PLOTS))}."
     ranked = _ranked(document)
     if not ranked or not kind["score"]:
         return said

@@ -34,7 +34,9 @@ def pause(spec: Mapping[str, Any], purpose: str) -> timedelta:
 
     In that time the alarm has nothing new to say, whatever was done about it.
     """
-    monitor = {"drift": "data_quality", "quality": "model_quality", "bias": "bias"}.get(purpose)
+    monitor = {
+        "drift": "data_quality", "quality": "model_quality", "bias": "bias", "attribution": "attribution",
+    }.get(purpose)  # fmt: skip
     if monitor is None or period(one := of(spec["monitors"][monitor]))[1]:
         return timedelta(0)
     return timedelta(minutes=LONGEST_MONTH if one == MONTH else one.minutes)

@@ -160,10 +160,8 @@ class Attribution(Part):
 
     @model_validator(mode="after")
     def _alarming(self) -> Self:
-        if not 60 <= every(self.schedule).minutes <= 24 * 60:  # noqa: PLR2004 - minutes
-            raise ValueError(
-                "'schedule' of attribution must be hourly to daily: its job takes minutes, its alarm's period at most a day"
-            )
+        if 0 < every(self.schedule).minutes < 60:  # noqa: PLR2004 - minutes
+            raise ValueError("'schedule' of attribution must be hourly at the most: a job takes minutes")
         return self
 
 

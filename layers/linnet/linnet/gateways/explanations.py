@@ -13,12 +13,11 @@ from typing import Any
 
 import linnet
 from linnet.decisions import attribution, monitoring, names
-from linnet.errors import BadInputError, NotFoundError
-from linnet.gateways import inputs, s3, sagemaker
+from linnet.errors import NotFoundError
+from linnet.gateways import findings, inputs, s3, sagemaker
 from linnet.settings import settings
 
 _ANALYSIS = "analysis.json"
-_LARGEST = 32 * 1024 * 1024
 
 
 def spec(model: str, champion: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def seen(work: str) -> dict[str, Any]:
     Raises:
         NotFoundError: no sample was taken.
     """
-    return dict(_document(f"{_uri(work)}/{attribution.REQUEST}")["seen"])
+    return dict(findings.document(f"{_uri(work)}/{attribution.REQUEST}")["seen"])
 
 
 def found(model: str, start: datetime) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def found(model: str, start: datetime) -> dict[str, Any]:
     Raises:
         NotFoundError: it made none.
     """
-    return _document(f"{_window(model, start)}/{_ANALYSIS}")
+    return findings.document(f"{_window(model, start)}/{_ANALYSIS}")
 
 
 def baseline(model: str, champion: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -107,20 +106,9 @@ def baseline(model: str, champion: Mapping[str, Any]) -> dict[str, Any] | None:
     It lies beside the baseline of that run, so another version has another one.
     """
     try:
-        return _document(f"{inputs.baseline_uri(model, _run(model, champion))}/{_ANALYSIS}")
+        return findings.document(f"{inputs.baseline_uri(model, _run(model, champion))}/{_ANALYSIS}")
     except NotFoundError:
         return None
-
-
-def _document(uri: str) -> dict[str, Any]:
-    content = s3.read(uri, limit=_LARGEST)
-    try:
-        document = json.loads(content)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise BadInputError(uri, content[:80], "a JSON object")
-    return document
 
 
 def _window(model: str, start: datetime) -> str:

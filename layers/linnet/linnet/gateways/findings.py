@@ -21,6 +21,9 @@ _METRICS_A_CALL = 500
 MOST_WINDOWS = 1_000
 """Windows that a tick takes; the next tick takes the others. What a state machine hears of each together is at most 256 KiB."""
 
+MOST_JOBS = 300
+"""Of those, the ones that jobs look at: ten at a time, which must end with the execution."""
+
 
 def due(at: str, *, model: str | None = None, again: bool = False, correlation_id: str = "") -> list[dict[str, str]]:
     """Return model, kind, start and end of every window that was over at `at` and that its monitor has not seen, oldest first.
@@ -29,7 +32,7 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
     its age; so a look that takes long or a baseline that is gone does not start, and tell people, every five minutes.
     Who asks with the same `correlation_id`, or names the model, gets it. Models whose monitor or capture is off and models
     without champion are left out, and so are windows from before the champion. `again` looks again at the last.
-    Those beyond `MOST_WINDOWS` are not taken: the next tick gets them.
+    Those beyond `MOST_WINDOWS`, and for jobs beyond `MOST_JOBS`, are not taken: the next tick gets them.
 
     Raises:
         NotFoundError: `model` is named but not onboarded.
@@ -45,6 +48,8 @@ def due(at: str, *, model: str | None = None, again: bool = False, correlation_i
         if spec is None or champion is None:
             continue
         for kind, wanted in monitoring.running(spec).items():
+            if kind in monitoring.BY_JOB and sum(one["kind"] in monitoring.BY_JOB for one in found) >= MOST_JOBS:
+                continue
             delay = schedules.delay(wanted)
             windows = schedules.windows(at, schedules.of(wanted), since=champion.get("at"), delay=delay)
             ready = (monitoring.parse_time(at) - delay).isoformat()

@@ -50,7 +50,7 @@ def ranks(baseline: Mapping[str, float], live: Mapping[str, float]) -> list[dict
     Ranks begin at 1, equal attributions in the order of their names. A feature that one side lacks has the rank None there.
     """
     before, now = _sizes("baseline", baseline), _sizes("live", live)
-    first, then = _places(before), _places(now)
+    first, then = places(before), places(now)
     return [
         {
             "feature": name, "baseline": before.get(name), "live": now.get(name),
@@ -116,6 +116,12 @@ def top(document: Any, most: int = 5) -> list[str]:
     return sorted(sums, key=lambda name: (-math.fsum(sums[name]), name))[:most]
 
 
+def places(attributions: Mapping[str, float]) -> dict[str, int]:
+    """Return the rank of each feature, from 1; equal attributions in the order of their names."""
+    ordered = sorted(attributions, key=lambda name: (-attributions[name], name))
+    return {name: place for place, name in enumerate(ordered, 1)}
+
+
 def _sizes(where: str, attributions: Mapping[str, Any]) -> dict[str, float]:
     for name, value in attributions.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
@@ -125,8 +131,3 @@ def _sizes(where: str, attributions: Mapping[str, Any]) -> dict[str, float]:
 
 def _discount(place: int) -> float:
     return 1 / math.log2(place + 2)
-
-
-def _places(attributions: Mapping[str, float]) -> dict[str, int]:
-    ordered = sorted(attributions, key=lambda name: (-attributions[name], name))
-    return {name: place for place, name in enumerate(ordered, 1)}
