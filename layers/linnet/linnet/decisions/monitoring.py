@@ -13,6 +13,7 @@ from linnet.errors import BadInputError
 DATA_QUALITY: Final = "data-quality"
 MODEL_QUALITY: Final = "model-quality"
 BIAS: Final = "bias"
+DATA_SET: Final = "data-set"
 PREFIX = "aws/sagemaker"
 """Before all namespaces of metrics, unless the stack says otherwise."""
 _NAMESPACES = {DATA_QUALITY: "data-metrics", MODEL_QUALITY: "model-metrics", BIAS: "bias-metrics"}
@@ -24,7 +25,7 @@ EXCESS = "bias_excess_max"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 
-Kind = Literal["data-quality", "model-quality", "bias"]
+Kind = Literal["data-quality", "model-quality", "bias", "data-set"]
 BY_JOB: frozenset[Kind] = frozenset()
 """The monitors whose windows a SageMaker job looks at; functions look at those of all others."""
 Status = Literal["Completed", "CompletedWithViolations", "no_data", "no_labels"]
@@ -156,6 +157,11 @@ def truth_folders(endpoint: str, days: Sequence[str]) -> list[str]:
     return [f"ground-truth/{endpoint}/{day}/" for day in days]
 
 
+def data_set_folder(endpoint: str, name: str) -> str:
+    """Return the prefix of the result files of a data set; no window's begins so."""
+    return f"monitoring/{endpoint}/data-sets/{name}/"
+
+
 def results_folder(endpoint: str, start: datetime, kind: Kind = DATA_QUALITY) -> str:
     """Return the prefix of a window's result files: the hour it starts in, and its minute unless that is 0.
 
@@ -185,19 +191,22 @@ def severity(drift: Mapping[str, float], *, notify_above: float, retrain_above: 
 
 def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     """Return subject, what, why and next step of a finding, for people; features by name, the worst first (MO-04)."""
-    if found["kind"] != DATA_QUALITY:
+    if found["kind"] not in (DATA_QUALITY, DATA_SET):
         return _message_by_labels(model, found)
     scores = sorted(found["scores"].items(), key=lambda item: -item[1])
     worst = ", ".join(f"{name} {score:.2f}" for name, score in scores[:_SHOWN_FEATURES] if score > 0)
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
     season = f", that of {found['season']}" if found.get("season") else ""
+    live = found["kind"] == DATA_QUALITY
+    runs = "Sustained drift starts a run by itself where the spec lets it" if live else "No run starts by itself"
+    subject = "the live data" if live else f"the data set {found['name']}"
+    place = f"{found['start']} to {found['end']}" if live else f"{subject}, {found['data']}"
     return {
-        "subject": f"{model}: the live data left its baseline ({found['severity'] or 'no drift'})",
-        "what": f"{found['broken']} constraints broken in {found['start']} to {found['end']}: {broken}",
+        "subject": f"{model}: {subject} left its baseline ({found['severity'] or 'no drift'})",
+        "what": f"{found['broken']} constraints broken in {place}: {broken}",
         "why": f"Drift by feature: {worst or 'none above 0'}. Rows looked at: {found['rows']}. "
         f"Baseline: {found['baseline']}{season}.",
-        "next_step": "Some drift is expected. Sustained drift starts a run by itself where the spec lets it; to start "
-        "one now, send Retraining Requested on Linnet's bus.",
+        "next_step": f"Some drift is expected. {runs}; to start one now, send Retraining Requested on Linnet's bus.",
     }
 
 
