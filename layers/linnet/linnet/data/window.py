@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 
 from linnet.data import explanation
 from linnet.data import shards as large
-from linnet.decisions import baselines, monitoring, quality, report, schedules
+from linnet.decisions import baselines, datasets, monitoring, quality, report, schedules
 from linnet.decisions.classes import classify
 from linnet.decisions.evaluation import read_metrics
 from linnet.errors import BadInputError
 from linnet.gateways import explanations, findings
 from linnet.monitoring import bias
 from linnet.monitoring.capture import Capture, Counts, hours, read_capture
+from linnet.monitoring.datasets import profile_files
 from linnet.monitoring.drift import compare
 from linnet.monitoring.files import (
     CONSTRAINTS,
@@ -35,7 +36,9 @@ from linnet.monitoring.plots import bars
 from linnet.monitoring.profile import Profile, kinds_of
 from linnet.monitoring.quality import judge, pairs
 from linnet.monitoring.store import PROFILE, read_profile
+from linnet.monitoring.tables import Source
 from linnet.monitoring.truth import Joined, Truth, join, read_truth
+from linnet.settings import settings
 
 _SHOWN = 100
 _HALF = 0.5
@@ -43,12 +46,14 @@ _EARLY = timedelta(hours=1)
 """Labels may come before the capture of their request is written."""
 
 
-def look(kind: str, model: str, start: datetime, end: datetime, *, work: str = "", shards: int = 0) -> dict[str, Any]:
+def look(
+    kind: str, model: str, start: datetime, end: datetime, *, work: str = "", shards: int = 0, data: Any = None
+) -> dict[str, Any]:
     """Return what a monitor finds in the window, after its files and the report for people were written.
 
     Or only how many `shards` it was cut into below the prefix `work`: more capture than one function looks at, to be
     profiled in shards (`linnet.data.shards`), with whose number this is called again. Attributions are concluded from what
-    `linnet.data.explanation` left below `work`.
+    `linnet.data.explanation` left below `work`. Of the kind data-set it looks at `data`, `{uri, name}`, instead.
 
     Raises:
         BadInputError: there is no such monitor, or what it compares with cannot be used.
@@ -59,16 +64,20 @@ def look(kind: str, model: str, start: datetime, end: datetime, *, work: str = "
         monitoring.MODEL_QUALITY: _model_quality, monitoring.BIAS: _bias,
         monitoring.ATTRIBUTION: functools.partial(_attribution, work=work),
     }  # fmt: skip
-    if kind not in looks:
-        raise BadInputError("kind", kind, " | ".join(looks))
+    if kind not in (*looks, monitoring.DATA_SET):
+        raise BadInputError("kind", kind, " | ".join((*looks, monitoring.DATA_SET)))
     spec, champion = findings.subject(model)
     window = (start, end)
-    found = looks[kind](model, spec, champion, window)
+    if kind == monitoring.DATA_SET:
+        found = _data_set(model, spec, champion, end, datasets.read(data, settings().data_bucket))
+    else:
+        found = looks[kind](model, spec, champion, window)
     if "shards" in found:
         return found
     beside = findings.beside(model, window) if found.get("verdict") == "DEGRADED" else []
     found["class"] = classify(found, beside, season_fits=found.pop("season_fits", None))
-    plots, least = found.pop("bars", []), spec["monitors"][kind.replace("-", "_")]["minimum_rows"]
+    part = "data_quality" if kind == monitoring.DATA_SET else kind.replace("-", "_")
+    plots, least = found.pop("bars", []), spec["monitors"][part]["minimum_rows"]
     more = {"model": model, "bars": plots, "minimum_rows": least, "links": findings.links(model, champion)}
     more |= {"top": explanation.top(model, spec, champion)}
     findings.put_report(str(found["uri"]), report.html(found | more))
@@ -104,12 +113,7 @@ def _data_quality(
     work: str,
     shards: int,
 ) -> dict[str, Any]:
-    monitors = spec["monitors"]
-    settings = monitors["data_quality"]
-    chosen = baselines.choose(settings, str(champion["baseline"]), window[0])
-    foreign = chosen.uri != champion["baseline"]
-    known, limits = read_baseline(chosen.uri, list(spec["data"]["features"]) if foreign else None)
-    constraints = read_constraints(limits)
+    known, limits, used = _chosen(spec, champion, window[0])
     if shards:
         current, counts = together(large.parts(shards, known, champion, window, work), known)
     else:
@@ -117,50 +121,95 @@ def _data_quality(
         if sum(file.size for file in files) > findings.largest_window():
             return {"shards": large.plan(files, known, champion, window, work)}
         current, counts = profile_capture(findings.contents(file.uri for file in files), known, window)
+    documents, found = _compared(spec, champion, (known, limits, used), current)
+    uri = findings.put_files(model, window[0], documents)
+    return _common(monitoring.DATA_QUALITY, champion, counts, window, window[1]) | found | {"uri": uri}
+
+
+def _data_set(
+    model: str, spec: Mapping[str, Any], champion: Mapping[str, Any], at: datetime, data: datasets.DataSet
+) -> dict[str, Any]:
+    """Compare a data set at rest with the baseline of the day on which it is looked at; it has no window, so no metrics."""
+    known, limits, used = _chosen(spec, champion, at)
+    skipped: list[str] = []
+    files = (Source(name, path, kind) for name, kind, path in findings.data_files(data.uri, skipped))
+    current, seen = profile_files(files, known, label_first=data.label_first)
+    documents, found = _compared(spec, champion, (known, limits, used), current)
+    moment = monitoring.stamp(at)
+    return found | {
+        "kind": monitoring.DATA_SET,
+        "name": data.name,
+        "data": data.uri,
+        "files": {"read": seen.files, "passed_over": len(skipped)},
+        "deleted": seen.deleted,
+        "ignored": sorted(seen.ignored)[:_SHOWN],
+        "champion": _judged(champion),
+        "start": moment,
+        "end": moment,
+        "at": moment,
+        "emit": False,
+        "uri": findings.put_data_set(model, data.name, documents),
+    }
+
+
+def _chosen(
+    spec: Mapping[str, Any], champion: Mapping[str, Any], start: datetime
+) -> tuple[Profile, dict[str, Any], dict[str, str]]:
+    """Return profile and constraints.json of the baseline for what began at `start`, and what the finding says of it."""
+    chosen = baselines.choose(spec["monitors"]["data_quality"], str(champion["baseline"]), start)
+    foreign = chosen.uri != champion["baseline"]
+    known, limits = read_baseline(chosen.uri, list(spec["data"]["features"]) if foreign else None)
+    return known, limits, {"baseline": chosen.uri} | ({"season": chosen.season} if chosen.season else {})
+
+
+def _compared(
+    spec: Mapping[str, Any],
+    champion: Mapping[str, Any],
+    against: tuple[Profile, dict[str, Any], dict[str, str]],
+    current: Profile,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the result files and the finding of a profile against a baseline, as `_chosen` gives it."""
+    known, limits, used = against
+    settings, constraints = spec["monitors"]["data_quality"], read_constraints(limits)
     result = compare(known, current, constraints, minimum_rows=int(settings["minimum_rows"]))
+    chosen = baselines.Chosen(used["baseline"], used.get("season"))
     seasons = baselines.others(settings, str(champion["baseline"]), chosen) if result.violations else []
     fits = any(_fits(uri, spec, known, current) for uri in seasons) if seasons else None
     statistics = statistics_json(current)
-    used = {"baseline": chosen.uri} | ({"season": chosen.season} if chosen.season else {})
-    broken = violations_json(result.violations) | ({"linnet": used} if foreign else {})
-    documents = {STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: broken}
-    uri = findings.put_files(model, window[0], documents)
-    return (
-        _common(monitoring.DATA_QUALITY, champion, counts, window, window[1])
-        | used
-        | {
-            "status": result.status,
-            "season_fits": fits,
-            "severity": monitoring.severity(
-                result.drift,
-                notify_above=float(settings["notify_above"]),
-                retrain_above=float(settings["retrain_above"]),
-            ),
-            "features": result.features,
-            "scores": {name: round(score, 6) for name, score in result.drift.items()},
-            "distances": {name: dict(values) for name, values in result.distances.items()},
-            "violations": violations_json(result.violations[:_SHOWN])["violations"],
-            "broken": len(result.violations),
-            "resolution": round(result.resolution, 6),
-            "rows": result.rows,
-            "emit": constraints.settings.emit,
-            "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
-            "named": monitoring.named(statistics, monitors["metrics_for"]),
-            "bars": [
-                {
-                    "feature": name,
-                    "drift": result.drift[name],
-                    "threshold": constraints.features[name].settings.threshold(
-                        numeric=bool(known.columns[name].numeric)
-                    ),
-                }
-                | bars(known.columns[name], current.columns[name])
-                for name in result.features
-                if name in result.drift
-            ],
-            "uri": uri,
-        }
-    )
+    told = {"linnet": used} if used["baseline"] != champion["baseline"] else {}
+    documents = {
+        STATISTICS: statistics, CONSTRAINTS: limits, VIOLATIONS: violations_json(result.violations) | told,
+    }  # fmt: skip
+    return documents, {
+        **used,
+        "status": result.status,
+        "season_fits": fits,
+        "severity": monitoring.severity(
+            result.drift,
+            notify_above=float(settings["notify_above"]),
+            retrain_above=float(settings["retrain_above"]),
+        ),
+        "features": result.features,
+        "scores": {name: round(score, 6) for name, score in result.drift.items()},
+        "distances": {name: dict(values) for name, values in result.distances.items()},
+        "violations": violations_json(result.violations[:_SHOWN])["violations"],
+        "broken": len(result.violations),
+        "resolution": round(result.resolution, 6),
+        "rows": result.rows,
+        "emit": constraints.settings.emit,
+        "muted": [name for name, one in constraints.features.items() if not one.settings.emit],
+        "named": monitoring.named(statistics, spec["monitors"]["metrics_for"]),
+        "bars": [
+            {
+                "feature": name,
+                "drift": result.drift[name],
+                "threshold": constraints.features[name].settings.threshold(numeric=bool(known.columns[name].numeric)),
+            }
+            | bars(known.columns[name], current.columns[name])
+            for name in result.features
+            if name in result.drift
+        ],
+    }
 
 
 def _fits(uri: str, spec: Mapping[str, Any], known: Profile, current: Profile) -> bool:
@@ -304,8 +353,12 @@ def _common(
         "class": None,
         "lines": {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows},
         "coverage": round(n.coverage, 6),
-        "champion": {"version": champion["version"], "run": champion["run"], "baseline": champion["baseline"]},
+        "champion": _judged(champion),
         "start": monitoring.stamp(window[0]),
         "end": monitoring.stamp(window[1]),
         "at": monitoring.stamp(at),
     }
+
+
+def _judged(champion: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: champion[name] for name in ("version", "run", "baseline")}

@@ -20,13 +20,13 @@ def classify(
 ) -> Class | None:
     """Return the class of a finding, None where nothing is wrong or the evidence does not say what is.
 
-    Of data quality: broken constraints are `data`, or `seasonal` where they hold against another season's baseline
+    Of data quality, and of a data set: broken constraints are `data`, or `seasonal` where they hold against another season's baseline
     (`season_fits`; None where there is none). Of model quality, with `data` the findings of data quality of its time: the
     class of what broke there; `concept` where nothing did. For that their windows must cover all of its own (a gap is
     unknown, which is not the same as quiet), and at least one be Completed: one with `no_data` has too few rows to have
     spoiled the answers.
     """
-    if found["kind"] == "data-quality" and found["status"] == "CompletedWithViolations":
+    if found["kind"] in ("data-quality", "data-set") and found["status"] == "CompletedWithViolations":
         return "seasonal" if season_fits else "data"
     if found["kind"] != "model-quality" or found.get("verdict") != "DEGRADED":
         return None

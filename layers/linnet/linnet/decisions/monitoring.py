@@ -16,6 +16,7 @@ DATA_QUALITY: Final = "data-quality"
 MODEL_QUALITY: Final = "model-quality"
 BIAS: Final = "bias"
 ATTRIBUTION: Final = "attribution"
+DATA_SET: Final = "data-set"
 LAYERS: Mapping[str, str] = {
     "infrastructure": "A standing alarm rings",
     "business": "A business value is beyond its limit",
@@ -36,7 +37,7 @@ NDCG = "ndcg"
 _SHOWN_FEATURES = 10
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
 
-Kind = Literal["data-quality", "model-quality", "bias", "attribution"]
+Kind = Literal["data-quality", "model-quality", "bias", "attribution", "data-set"]
 BY_JOB: frozenset[Kind] = frozenset({ATTRIBUTION})
 """The monitors whose windows a SageMaker job looks at; functions look at those of all others."""
 Status = Literal["Completed", "CompletedWithViolations", "no_data", "no_labels"]
@@ -179,6 +180,11 @@ def truth_folders(endpoint: str, days: Sequence[str]) -> list[str]:
     return [f"ground-truth/{endpoint}/{day}/" for day in days]
 
 
+def data_set_folder(endpoint: str, name: str) -> str:
+    """Return the prefix of the result files of a data set; no window's begins so."""
+    return f"monitoring/{endpoint}/data-sets/{name}/"
+
+
 def results_folder(endpoint: str, start: datetime, kind: Kind = DATA_QUALITY) -> str:
     """Return the prefix of a window's result files: the hour it starts in, and its minute unless that is 0.
 
@@ -238,7 +244,7 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
         return _message_of_layer(model, found)
     if found["kind"] == ATTRIBUTION:
         return _message_of_attribution(model, found)
-    text = _message_of_data(model, found) if found["kind"] == DATA_QUALITY else _message_by_labels(model, found)
+    text = _message_of_data(model, found) if found["kind"] in (DATA_QUALITY, DATA_SET) else _message_by_labels(model, found)
     meaning = MEANINGS.get(found["class"] or "")
     return text | ({"next_step": f"{meaning} {text['next_step']}"} if meaning else {})
 
@@ -248,13 +254,16 @@ def _message_of_data(model: str, found: Mapping[str, Any]) -> dict[str, str]:
     worst = ", ".join(f"{name} {score:.2f}" for name, score in scores[:_SHOWN_FEATURES] if score > 0)
     broken = ", ".join(found["features"][:_SHOWN_FEATURES])
     season = f", that of {found['season']}" if found.get("season") else ""
+    live = found["kind"] == DATA_QUALITY
+    runs = "Sustained drift starts a run by itself where the spec lets it" if live else "No run starts by itself"
+    subject = "the live data" if live else f"the data set {found['name']}"
+    place = f"{found['start']} to {found['end']}" if live else f"{subject}, {found['data']}"
     return {
-        "subject": f"{model}: the live data left its baseline ({found['severity'] or 'no drift'})",
-        "what": f"{found['broken']} constraints broken in {found['start']} to {found['end']}: {broken}",
+        "subject": f"{model}: {subject} left its baseline ({found['severity'] or 'no drift'})",
+        "what": f"{found['broken']} constraints broken in {place}: {broken}",
         "why": f"Drift by feature: {worst or 'none above 0'}. Rows looked at: {found['rows']}. "
         f"Baseline: {found['baseline']}{season}.",
-        "next_step": "Some drift is expected. Sustained drift starts a run by itself where the spec lets it; to start "
-        "one now, send Retraining Requested on Linnet's bus.",
+        "next_step": f"Some drift is expected. {runs}; to start one now, send Retraining Requested on Linnet's bus.",
     }
 
 

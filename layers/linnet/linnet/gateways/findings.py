@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import monitoring, schedules
+from linnet.decisions import datasets, monitoring, schedules
 from linnet.decisions.names import COLOURS, base
 from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import inputs, ledger, notifications, s3, specs
@@ -17,6 +19,8 @@ from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 LARGEST_FILE = 32 * 1024 * 1024
+LARGEST_DATA_FILE, LARGEST_DATA_SET = 400 * 1024 * 1024, 2 * 1024**3
+"""Bytes of a data set's file, which the function's disk must hold, and of all of them."""
 _METRICS_A_CALL = 500
 MOST_WINDOWS = 1_000
 """Windows that a tick takes; the next tick takes the others. What a state machine hears of each together is at most 256 KiB."""
@@ -250,11 +254,59 @@ def put_files(
     model: str, start: datetime, documents: Mapping[str, Any], kind: monitoring.Kind = monitoring.DATA_QUALITY
 ) -> str:
     """Write a window's result files; return their folder's URI."""
-    endpoint = base(settings().stack, model)
-    folder = f"s3://{settings().data_bucket}/{monitoring.results_folder(endpoint, start, kind)}"
+    return _put(monitoring.results_folder(base(settings().stack, model), start, kind), documents)
+
+
+def _put(prefix: str, documents: Mapping[str, Any]) -> str:
+    folder = f"s3://{settings().data_bucket}/{prefix}"
     for name, document in documents.items():
         s3.put(f"{folder}{name}", json.dumps(document).encode())
     return folder
+
+
+def data_set(model: str, data: Any, at: str) -> dict[str, Any]:
+    """Return what there is to look at when somebody asks for a data set to be compared at the time `at`.
+
+    Raises:
+        NotFoundError: the model is not onboarded, or nothing serves.
+        BadInputError: `data` is no `{uri, name}` that may be read.
+    """
+    subject(model)
+    asked = datasets.read(data, settings().data_bucket)
+    when = monitoring.stamp(monitoring.parse_time(at))
+    return {"model": model, "kind": monitoring.DATA_SET, "start": when, "end": when, "data": asked._asdict()}
+
+
+def data_files(uri: str, passed_over: list[str]) -> Iterator[tuple[str, datasets.Format, Path]]:
+    """Yield URI, format and content of the tables below a prefix; each is gone when the next is asked for.
+
+    The keys of what is no table go into `passed_over`.
+
+    Raises:
+        BadInputError: there is no table, or one or all are larger than a look may read.
+    """
+    left, found = LARGEST_DATA_SET, 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data"
+        for one in s3.objects(uri):
+            kind = datasets.format_of(one.uri)
+            if kind is None or not one.size:
+                passed_over.append(one.uri)
+                continue
+            found, left = found + 1, left - one.size
+            if one.size > LARGEST_DATA_FILE or left < 0:
+                allowed = f"files of at most {LARGEST_DATA_FILE} bytes, together {LARGEST_DATA_SET}: name a part of it"
+                raise BadInputError("data.uri", one.uri, allowed)
+            bucket, key = s3.split(one.uri)
+            client("s3").download_file(bucket, key, str(path))
+            yield one.uri, kind, path
+    if not found:
+        raise BadInputError("data.uri", uri, "a prefix with at least one .csv, .parquet, .jsonl or .out file")
+
+
+def put_data_set(model: str, name: str, documents: Mapping[str, Any]) -> str:
+    """Write a data set's result files; return their folder's URI."""
+    return _put(monitoring.data_set_folder(base(settings().stack, model), name), documents)
 
 
 def put_report(folder: str, page: str) -> None:
@@ -310,7 +362,7 @@ def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation
             MetricData=data[first : first + _METRICS_A_CALL],
         )
     write(model, found, correlation_id=correlation_id)
-    look, anyway = f"look#{kind}#{monitoring.stamp(start)}", "attribute_not_exists(pk) OR attribute_exists(pk)"
+    look, anyway = f"look#{kind}#{_moment(found)}", "attribute_not_exists(pk) OR attribute_exists(pk)"
     ledger.change(f"model/{model}", look, put={"done": True}, only_if=anyway)
 
 
@@ -321,18 +373,23 @@ def write(model: str, found: Mapping[str, Any], *, correlation_id: str, name: st
     """
     subject, kind, named = f"model/{model}", found["kind"], f"{name}#" if name else ""
     row = dict(found) | {"model": model, "correlation_id": correlation_id}
-    finding = f"finding#{kind}#{named}{found['start']}"
+    finding = f"finding#{kind}#{named}{_moment(found)}"
     before = next(ledger.query(subject, newest_first=True, limit=1, before=finding), {})
     ledger.change(subject, finding, put=row, only_if="attribute_not_exists(pk) OR attribute_exists(pk)")
     kept = ("kind", "status", "severity", "class", "features", "rows", "start", "end", "uri", "correlation_id")
-    key = f"{found['start']}#{found['status']}"
+    key = f"{_moment(found)}#{found['status']}"
     key = key if kind == monitoring.DATA_QUALITY else f"{kind}#{named}{key}"
     known = monitoring.same_state(found, before) or ledger.told(subject, "finding", key)
     if monitoring.worth_telling(found) and not known:
         text = monitoring.message(model, found)
-        about: notifications.Kind = "drift" if kind == monitoring.DATA_QUALITY else "attention"
+        about: notifications.Kind = "drift" if kind in (monitoring.DATA_QUALITY, monitoring.DATA_SET) else "attention"
         notifications.notify(
             about, model=model, proof=str(found["uri"]), correlation_id=correlation_id, severity=found["severity"],
             compliance=monitoring.non_compliant(found), **text,
         )  # fmt: skip
     ledger.append(subject, "finding", found["end"], {part: row[part] for part in kept}, key=key)
+
+
+def _moment(found: Mapping[str, Any]) -> str:
+    """Return what tells findings of a kind apart: when its window began, or the name of a data set, which has none."""
+    return str(found["name"] if found["kind"] == monitoring.DATA_SET else found["start"])
