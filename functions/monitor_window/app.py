@@ -23,5 +23,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )  # fmt: skip
     if "shards" in found:
         return event | found
-    findings.record(event["model"], start, found, correlation_id=event["correlation_id"])
+    findings.record(event["model"], found, correlation_id=event["correlation_id"])
     return {"model": event["model"]} | {name: found[name] for name in ("status", "severity", "features")}

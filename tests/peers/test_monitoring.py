@@ -121,7 +121,7 @@ def test_aiops_modules_rebaseline_what_a_look_finds_never_becomes_the_baseline(w
         "end": "2026-11-21T10:00:00Z", "at": "2026-11-21T10:00:00Z",
     }  # fmt: skip
     findings.put_files(MODEL, datetime(2026, 11, 21, 9, tzinfo=UTC), {"statistics.json": {"version": 9}})
-    findings.record(MODEL, datetime(2026, 11, 21, 9, tzinfo=UTC), found, correlation_id="c")
+    findings.record(MODEL, found, correlation_id="c")
 
     assert (ledger.read(f"model/{MODEL}", "champion") or {})["baseline"] == champion["baseline"]
     head = world.s3.head_object(Bucket="linnet-data", Key="baselines/flights/r1/statistics.json")

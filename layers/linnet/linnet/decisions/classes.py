@@ -20,9 +20,9 @@ def classify(
 ) -> Class | None:
     """Return the class of a finding, None where nothing is wrong or the evidence does not say what is.
 
-    Of data quality, and of a data set: broken constraints are `data`, or `seasonal` where they hold against another season's baseline
-    (`season_fits`; None where there is none). Of model quality, with `data` the findings of data quality of its time: the
-    class of what broke there; `concept` where nothing did. For that their windows must cover all of its own (a gap is
+    Of a window's or a data set's rows: broken constraints are `data`, or `seasonal` where they hold against another season's
+    baseline (`season_fits`; None where there is none). Of model quality, with `data` the findings of data quality of its time:
+    the class of what broke there; `concept` where nothing did. For that their windows must cover all of its own (a gap is
     unknown, which is not the same as quiet), and at least one be Completed: one with `no_data` has too few rows to have
     spoiled the answers.
     """

@@ -244,7 +244,11 @@ def message(model: str, found: Mapping[str, Any]) -> dict[str, str]:
         return _message_of_layer(model, found)
     if found["kind"] == ATTRIBUTION:
         return _message_of_attribution(model, found)
-    text = _message_of_data(model, found) if found["kind"] in (DATA_QUALITY, DATA_SET) else _message_by_labels(model, found)
+    text = (
+        _message_of_data(model, found)
+        if found["kind"] in (DATA_QUALITY, DATA_SET)
+        else _message_by_labels(model, found)
+    )
     meaning = MEANINGS.get(found["class"] or "")
     return text | ({"next_step": f"{meaning} {text['next_step']}"} if meaning else {})
 

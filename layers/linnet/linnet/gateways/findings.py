@@ -337,7 +337,7 @@ def beside(model: str, window: schedules.Window) -> list[dict[str, Any]]:
     return found
 
 
-def record(model: str, start: datetime, found: Mapping[str, Any], *, correlation_id: str) -> None:
+def record(model: str, found: Mapping[str, Any], *, correlation_id: str) -> None:
     """Publish a look: its metrics, its row, its history entry, a message if it is worth one; note last that it is done.
 
     Looking again overwrites the row and adds to the metrics. They lie in the window's last minute, those of model quality so
