@@ -365,6 +365,22 @@ def test_an_odd_line_sends_few_others_with_it_to_be_read_alone(odd: bytes, monke
     assert sum(rows.features.num_rows for rows in found) == len(expected)
 
 
+@pytest.mark.parametrize(
+    "twisted",
+    [
+        line("1,2,x\n", customAttributes=[1, 5, 2]).replace(b" 5,", b"NA,"),  # no JSON, though Arrow has a null for it
+        line("1,2,x\n", customAttributes=[1, None, 2]),
+        line("1,2,x\n", customAttributes=[1, 5, 2]).replace(b"2,x", b'2" ,"z":"x'),  # as many commas, two columns
+        line("1,2,x\n", customAttributes=[1, 5, 2]).replace(b"2,x", b"2\\u002cx,x"),
+        line("1,2,x\n", event="", customAttributes=[1, 5, 2]).replace(b'"eventId": ""', b'"eventId": "'),
+    ],
+    ids=range(5),
+)
+def test_a_line_that_only_looks_like_the_others_is_not_taken_for_one(twisted: bytes) -> None:
+    lines = usual(40, customAttributes=[1, 5, 2])
+    assert same(b"".join([*lines[:20], twisted, *lines[20:]])).lines == 41
+
+
 def test_lines_of_a_few_shapes_are_all_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = [usual(50), usual(50, inferenceId="mine"), [one.replace(b"OUTPUT", b"OUT") for one in usual(50)]]
     content = b"".join(one for lines in zip(*shapes, [line("1,2,3", None)] * 50, strict=True) for one in lines)

@@ -178,6 +178,16 @@ def test_csv_and_parquet_of_the_same_table_hold_the_same_numbers_and_texts(tmp_p
     assert texts(columnar["i"]).to_pylist() == ["1", None, "3"]
 
 
+@pytest.mark.parametrize("cut", [[5], [2, 3], [0, 5]])
+def test_numbers_of_a_dictionary_are_those_of_its_texts(cut: list[int]) -> None:
+    names = pa.array(["1.5", "x", None, " 2 ", "1e400", "never"])
+    whole = pa.DictionaryArray.from_arrays(pa.array([4, 0, None, 1, 2], pa.int32()), names)
+    parts = [whole[sum(cut[:n]) : sum(cut[: n + 1])] for n in range(len(cut))]
+    one, other = numbers(pa.chunked_array(parts)), numbers(pa.array(whole.to_pylist(), pa.string()))
+    for name in ("values", "nulls", "invalid"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(st.floats().map(repr), st.integers().map(str), st.text(max_size=8), st.sampled_from(NULLS))))
 def test_every_text_is_exactly_one_of_missing_number_and_no_number(values: list[str]) -> None:

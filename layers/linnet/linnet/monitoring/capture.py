@@ -13,16 +13,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from linnet.monitoring import template
-from linnet.monitoring.records import BAD, LONGEST_FIELD, NULLS, read_line
+from linnet.monitoring.records import BAD, NULLS, read_line
 from linnet.monitoring.tables import numbers
 
 Floats = NDArray[np.float64]
@@ -37,6 +36,7 @@ _LINES_BYTES = 1024 * 1024
 _THREADS = 2
 _TIME = pa.timestamp("us", "UTC")
 _FIRST_TIME = pa.scalar(datetime(1, 1, 2, tzinfo=UTC), _TIME).value
+_TYPES: Mapping[str, pa.DataType] = {"number": pa.float64(), "category": pa.dictionary(pa.int32(), pa.string())}
 _USUAL_TIME, _USUAL_TIME_LENGTH = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?(Z|[+-]\d\d:\d\d)$", 20
 _INPUT, _OUTPUT = ("captureData", "endpointInput"), ("captureData", "endpointOutput")
 _WANTED: Mapping[str, tuple[str, ...]] = {
@@ -219,9 +219,10 @@ def _read(
 ) -> tuple[list[Rows], Counts]:
     counts = Counts(len(columns))
     found: list[Rows] = []
-    usual, other = template.read(piece, _template, payloads=("data", "answer"))
+    types = [_TYPES.get(kinds.get(name, ""), pa.string()) for name in _names(columns, MOST_COLUMNS)]
+    usual, other = template.read(piece, _template, {"data": types})
     for values in usual:
-        rows, odd = _by_column(values, columns, kinds, window, counts)
+        rows, odd = _by_column(values, columns, types, window, counts)
         found += rows
         other += odd
     return found + _by_line(other, columns, kinds, window, counts), counts
@@ -231,117 +232,82 @@ def _read(
 
 
 def _template(line: bytes) -> template.Template | None:
-    made = template.template_of(line, _WANTED, fixed=_FIXED, needed=("data", "time"))
-    return made if made and {"event", "inference"} & set(made.names) else None
+    made = template.template_of(line, _WANTED, fixed=_FIXED, needed=("data", "time"), payloads=("data", "answer"))
+    fits = made and (made.parts("event") or made.parts("inference")) and made.parts("data") <= MOST_COLUMNS
+    return made if fits else None
 
 
 def _by_column(
-    values: template.Values, columns: Sequence[str], kinds: Mapping[str, str], window: Window | None, counts: Counts
+    values: template.Values, columns: Sequence[str], types: Sequence[pa.DataType], window: Window | None, counts: Counts
 ) -> tuple[list[Rows], list[bytes]]:
     """Return the rows of requests of one CSV row each, and the lines that must be read alone."""
-    first = values.columns.get("inference", values.columns.get("event"))
-    ids = first
-    if "inference" in values.columns and "event" in values.columns:
-        ids = pc.if_else(pc.equal(first, ""), values.columns["event"], first)
-    values = template.Values({**values.columns, "id": ids}, values.lines)
-    texts = values.columns["data"]
-    lengths = pc.binary_length(texts)
-    good = pc.and_(pc.greater(lengths, 0), pc.less(lengths, LONGEST_FIELD))
-    good = pc.and_(good, pc.and_(pc.not_equal(ids, ""), _usual_times(values.columns["time"])))
-    if len(texts) and texts[0].as_py().startswith("\ufeff"):  # Arrow would drop that mark
-        good = pc.and_(good, pc.invert(pc.starts_with(texts, "\ufeff")))
-    odd: list[Any] = []
+    there = values.columns
+    (ids,) = there.get("inference") or there["event"]
+    if "inference" in there and "event" in there:
+        ids = pc.if_else(pc.equal(ids, ""), there["event"][0], ids)
+    at, usual = _times(there["time"][0])
+    good = pc.and_(pc.not_equal(ids, ""), usual)
+    if len(there["data"]) == 1:
+        good = pc.and_(good, pc.not_equal(there["data"][0], ""))
+    values = template.Values({**there, "id": [ids], "at": [at]}, values.lines)
+    odd: list[bytes] = []
     if not pc.all(good, min_count=0).as_py():
-        odd += values.lines.filter(pc.invert(good)).to_pylist()
+        odd = values.lines.filter(pc.invert(good)).to_pylist()
         values = values.filter(good)
-    at = values.columns["time"].cast(_TIME)
+    at = values.columns["at"][0]
     if len(at) and pc.min(at).value < _FIRST_TIME:
         return [], odd + values.lines.to_pylist()
-    values = template.Values({**values.columns, "at": at}, values.lines)
     if window is not None:
         inside = pc.and_(pc.greater_equal(at, pa.scalar(window[0], _TIME)), pc.less(at, pa.scalar(window[1], _TIME)))
         left = len(at) - pc.sum(inside, min_count=0).as_py()
         counts.lines, counts.outside = counts.lines + left, counts.outside + left
         values = values.filter(inside) if left else values
-    found = []
-    for part, batch in _typed(values, columns, kinds):
-        if batch is None:
-            odd += part.lines.to_pylist()
-            continue
-        found.append(rows := _rows(part, *batch))
-        counts.lines += batch[0].num_rows
-        counts.widths[rows.width] += batch[0].num_rows
-        _see(rows.at, window, counts)
-    return found, odd
+    count = len(values.lines)
+    if not count:
+        return [], odd
+    rows = _rows(values, columns, types)
+    counts.lines += count
+    counts.widths[rows.width] += count
+    _see(rows.at, window, counts)
+    return [rows], odd
 
 
-def _usual_times(times: pa.Array) -> pa.Array:
-    """Say which texts are times, spelled so that Arrow and Python read the same."""
-    usual = pc.equal(pc.binary_length(times), _USUAL_TIME_LENGTH)
+def _times(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return times, and which of them are spelled so that Arrow and Python read the same."""
+    usual = pc.equal(pc.binary_length(texts), _USUAL_TIME_LENGTH)
     if not pc.all(usual, min_count=0).as_py():
-        usual = pc.match_substring_regex(times, _USUAL_TIME)
-    if wrong := template.unfit(pc.if_else(usual, times, "1970-01-01T00:00:00Z"), _TIME):
-        mask = np.ones(len(times), dtype=bool)
-        mask[wrong] = False
-        usual = pc.and_(usual, pa.array(mask))
-    return usual
+        usual = pc.match_substring_regex(texts, _USUAL_TIME)
+        texts = pc.if_else(usual, texts, pa.scalar(None, pa.string()))
+    try:
+        return texts.cast(_TIME), usual
+    except pa.ArrowInvalid:
+        mask = np.zeros(len(texts), dtype=bool)
+        mask[template.unfit(texts, _TIME)] = True
+        texts = pc.if_else(pa.array(mask), pa.scalar(None, pa.string()), texts)
+        return texts.cast(_TIME), pc.and_(usual, pa.array(~mask))
 
 
-def _typed(
-    values: template.Values, columns: Sequence[str], kinds: Mapping[str, str]
-) -> Iterator[tuple[template.Values, tuple[pa.RecordBatch, int] | None]]:
-    """Yield lines with their rows and those rows' width; None for rows that must be read alone."""
-    texts = values.columns["data"]
-    if not len(texts):
-        return
-    width = texts[0].as_py().count(",") + 1
-    if width <= MOST_COLUMNS:
-        body, _ = template.body_of(pc.binary_join_element_wise(texts, "\n", ""))
-        names = _names(columns, width)
-        for as_kinds in (kinds, {}):
-            try:
-                batch = _parsed(body, names, as_kinds)
-            except pa.ArrowInvalid:  # text in a column of numbers, or rows of other widths
-                continue
-            if batch.num_rows == len(texts):
-                yield values, (batch, width)
-                return
-    commas = pc.count_substring(texts, ",")
-    widths = pc.unique(commas)
-    if len(widths) == 1:
-        yield values, None
-    else:
-        for one in widths:
-            yield from _typed(values.filter(pc.equal(commas, one)), columns, kinds)
-
-
-def _parsed(body: pa.Buffer, names: list[str], kinds: Mapping[str, str]) -> pa.RecordBatch:
-    known = {"number": pa.float64(), "category": pa.dictionary(pa.int32(), pa.string())}
-    places = [str(n) for n in range(len(names))]  # names may be there twice
-    table = pacsv.read_csv(
-        pa.BufferReader(body),
-        read_options=pacsv.ReadOptions(column_names=places, block_size=body.size + 1, use_threads=False),
-        parse_options=pacsv.ParseOptions(quote_char=False, ignore_empty_lines=False),
-        convert_options=pacsv.ConvertOptions(
-            column_types={
-                n: known.get(kinds.get(name, ""), pa.string()) for n, name in zip(places, names, strict=True)
-            },
-            strings_can_be_null=True,
-            null_values=list(NULLS),
-        ),
-    )
-    return pa.RecordBatch.from_arrays([template.whole(column) for column in table.columns], names)
-
-
-def _rows(values: template.Values, features: pa.RecordBatch, width: int) -> Rows:
-    count = features.num_rows
-    answers = values.columns.get("answer", pa.nulls(count, pa.string()))
+def _rows(values: template.Values, columns: Sequence[str], types: Sequence[pa.DataType]) -> Rows:
+    features = list(values.columns["data"])
+    width, count = len(features), len(values.lines)
+    ends = sorted({0, width - 1})  # around those the template has text
+    # Each row begins with an empty field, and so the first with no mark that Arrow would drop.
+    body, _ = template.body_of(pc.binary_join_element_wise("\n", *(features[n] for n in ends), ","))
+    for kinds in ([types[n] for n in ends], [pa.string()] * len(ends)):
+        try:
+            _, *read = template.cells(body[1:], [pa.string(), *kinds])
+        except pa.ArrowInvalid:  # text in a column of numbers
+            continue
+        break
+    for n, column in zip(ends, read, strict=True):
+        features[n] = template.whole(column)
+    answers = pa.nulls(count, pa.string())
     if "answer" in values.columns:
-        answers = pc.list_element(pc.split_pattern(answers, ",", max_splits=1), 0)
-        answers = pc.utf8_trim_whitespace(answers)
+        answers = pc.utf8_trim_whitespace(values.columns["answer"][0])
         answers = pc.if_else(pc.equal(answers, ""), pa.scalar(None, pa.string()), answers)
     ones = np.ones(count, dtype=np.int64)
-    return Rows(features, answers, values.columns["id"], ones - 1, ones, values.columns["at"], width)
+    batch = pa.RecordBatch.from_arrays(features, _names(columns, width))
+    return Rows(batch, answers, values.columns["id"][0], ones - 1, ones, values.columns["at"][0], width)
 
 
 def _see(at: pa.Array, window: Window | None, counts: Counts) -> None:

@@ -6,6 +6,7 @@ there, a flag that goes from 20 % to 32 % has distance 0. What is called robust 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,16 +35,16 @@ class _Both:
     now: Floats
     resolution: float = 0.0
 
-    @property
+    @functools.cached_property
     def sizes(self) -> tuple[int, int]:
         return int(self.before.sum()), int(self.now.sum())
 
-    @property
+    @functools.cached_property
     def shares(self) -> tuple[Floats, Floats]:
         n, m = self.sizes
         return self.before / n, self.now / m
 
-    @property
+    @functools.cached_property
     def cumulative(self) -> tuple[Floats, Floats]:
         n, m = self.sizes
         return np.cumsum(self.before) / n, np.cumsum(self.now) / m

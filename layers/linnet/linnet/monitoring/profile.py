@@ -15,7 +15,8 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -25,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
-from linnet.monitoring.tables import is_text, numbers, texts
+from linnet.monitoring.tables import LARGEST, is_text, numbers, texts
 
 Kind = Literal["Integral", "Fractional", "String", "Unknown"]
 FeatureKind = Literal["number", "category"]
@@ -40,6 +41,9 @@ _NO_MARKS: Marks = np.empty(0, dtype=bool)
 UNIT = 1074
 """2^-1074 is the smallest float64; every other is a multiple of it."""
 _BLOCK = 8_192
+_LARGEST_EXPONENT = 0x7FF
+_ROWS_A_VALUE = 200
+"""From so many on, adding up each value times its count is faster than adding up the rows."""
 _HIGH, _MIDDLE = 1.5 * 2.0 ** (52 + 35), 1.5 * 2.0 ** (52 + 17)
 """Adding one of these to a whole number of 53 bits and taking it away again rounds to 2^35 or 2^17."""
 
@@ -112,9 +116,7 @@ class Column:
         """The column's moments: those it has, else those of its values."""
         if self.moments is not None or not self.values.size:
             return self.moments or Moments(0, 0, 0, math.nan, math.nan)
-        pairs = [(in_units(v), n) for v, n in zip(self.values.tolist(), self.counts.tolist(), strict=True)]
-        total, squares = sum(v * n for v, n in pairs), sum(v * v * n for v, n in pairs)
-        return Moments(int(self.counts.sum()), total, squares, float(self.values[0]), float(self.values[-1]))
+        return _moments_of(self.values, self.counts)
 
     @property
     def mean_and_deviation(self) -> tuple[float, float]:
@@ -169,26 +171,52 @@ def kinds_of(known: Profile) -> dict[str, FeatureKind]:
 def _column(name: str, parts: list[pa.Array], kind: FeatureKind | None) -> Column:
     if kind == "category":
         return _categories(name, parts)
-    same = len({part.type for part in parts}) == 1
-    found = [numbers(pa.chunked_array(parts))] if same else [numbers(part) for part in parts]
-    invalid = sum(int(part.invalid.sum()) for part in found)
-    if kind is None and invalid and is_text(parts[0]):
+    text = is_text(parts[0])
+    if kind is None and pa.types.is_dictionary(parts[0].type):
+        made = _categories(name, parts)
+        if numbers(pa.array(list(made.categories), pa.string())).invalid.any():
+            return made
+    found = list(itertools.chain.from_iterable(map(_present, _together(parts) if text else parts)))
+    if kind is None and text and any(np.isnan(values).any() for values in found):
         return _categories(name, parts)
-    missing = sum(int(part.nulls.sum()) for part in found)
-    ordered = _ascending(np.concatenate([part.valid for part in found]))
-    fractional = int(np.count_nonzero(ordered != np.floor(ordered)))
-    whole = ordered.size - fractional
+    missing = sum(map(len, parts)) - sum(values.size for values in found)
+    ordered = _ascending(np.concatenate(found))
+    # NaN is behind all numbers, so that those which are too large, and those which are none, are at the ends.
+    first, last = np.searchsorted(ordered, (-LARGEST, np.nextafter(LARGEST, np.inf)))
+    invalid, ordered = ordered.size - int(last - first), ordered[first:last]
     numeric = True if kind or ordered.size else None
-    moments = _moments(ordered) if ordered.size else None
     values, counts, mixed, level = _fold(ordered)
+    if level:
+        whole = sum(int(np.count_nonzero(ordered[one] == np.floor(ordered[one]))) for one in _blocks(ordered.size))
+    else:
+        whole = int(counts[values == np.floor(values)].sum())
+    fractional = ordered.size - whole
+    moments = None
+    if ordered.size:
+        few = not level and values.size < ordered.size / _ROWS_A_VALUE
+        moments = _moments_of(values, counts) if few else _moments(ordered)
     return Column(
         name, numeric, missing, whole, fractional, invalid, values, counts, moments=moments, level=level, mixed=mixed
     )
 
 
+def _together(parts: list[pa.Array]) -> list[pa.Array | pa.ChunkedArray]:
+    """Return a column's parts as one where they have one type."""
+    return [pa.chunked_array(parts)] if len({part.type for part in parts}) == 1 else list(parts)
+
+
+def _present(part: pa.Array | pa.ChunkedArray) -> Iterator[Floats]:
+    """Yield the numbers of a column, NaN for texts that are none."""
+    if is_text(part):
+        read = numbers(part)
+        yield read.values[~read.nulls] if part.null_count else read.values
+    else:
+        yield np.asarray(part.drop_null().to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
 def _categories(name: str, parts: list[pa.Array]) -> Column:
-    same = len({part.type for part in parts}) == 1 and is_text(parts[0])
-    together = pa.chunked_array(parts if same else [texts(part) for part in parts])
+    one, *more = _together(parts)
+    together = one if not more and is_text(one) else pa.chunked_array([texts(part) for part in parts])
     encoded = (together if pa.types.is_dictionary(together.type) else together.dictionary_encode()).unify_dictionaries()
     seen: dict[str, int] = {}
     if encoded.num_chunks:
@@ -205,14 +233,15 @@ def _categories(name: str, parts: list[pa.Array]) -> Column:
 
 def tally(values: Floats, level: int = 0) -> tuple[Floats, Counts, int]:
     """Return the distinct values in ascending order, how often each occurs, and the level (at least the one asked)."""
-    found, counts, _, level = _fold(_ascending(values), level=level)
+    found, counts, _, level = _fold(_ascending(values.copy()), level=level)
     return found, counts, level
 
 
 def _ascending(values: Floats) -> Floats:
-    ordered = np.sort(values)
-    ordered += 0.0  # -0.0 becomes 0.0
-    return ordered
+    """Return the values, sorted where they are."""
+    values.sort()
+    values += 0.0  # -0.0 becomes 0.0
+    return values
 
 
 def _fold(
@@ -225,9 +254,11 @@ def _fold(
     if not values.size:
         return _NO_VALUES, _NO_COUNTS, _NO_MARKS, level
     bits = values.view(np.uint64)
-    steps = bits[1:] ^ bits[:-1]
-    level = max(level, _level(steps))
-    starts = np.flatnonzero(np.concatenate(([True], steps >> np.uint64(level) != 0)))
+    level = max(level, _level(bits))
+    first = np.ones(values.size, dtype=bool)
+    for one in _blocks(values.size - 1):
+        np.greater_equal(bits[1:][one] ^ bits[:-1][one], np.uint64(1 << level), out=first[1:][one])
+    starts = np.flatnonzero(first)
     ends = np.append(starts[1:], values.size)
     summed = ends - starts if counts is None else np.add.reduceat(counts, starts)
     found = values[starts]
@@ -245,14 +276,22 @@ def pattern(values: Floats, level: int) -> Floats:
     return (values.view(np.uint64) >> low << low).view(np.float64)
 
 
-def _level(steps: NDArray[np.uint64]) -> int:
+def _blocks(size: int) -> Iterator[slice]:
+    """Yield the parts of an array: what is made of each of them stays in a core's cache."""
+    return (slice(first, min(size, first + _BLOCK)) for first in range(0, size, _BLOCK))
+
+
+def _level(bits: NDArray[np.uint64]) -> int:
     """Return the lowest level at which at most `LIMIT` patterns are left, from what differs between neighbours."""
-    changed = steps[steps != 0]
-    if changed.size < LIMIT:
+    if bits.size <= LIMIT:
         return 0
-    # The exponent of the float64 is the place of the highest bit, which the mask keeps from being rounded up.
-    highest = (changed & ~(changed >> np.uint64(1))).astype(np.float64).view(np.uint64) >> np.uint64(52)
-    left = 1 + np.bincount(highest.astype(np.int64) - 1023, minlength=64)[::-1].cumsum()[::-1]
+    found = np.zeros(65, dtype=np.int64)
+    for one in _blocks(bits.size - 1):
+        steps = bits[1:][one] ^ bits[:-1][one]
+        # The exponent of the float64 is the place of the highest bit, which the mask keeps from being rounded up.
+        highest = (steps & ~(steps >> np.uint64(1))).astype(np.float64).view(np.int64) >> 52
+        found += np.bincount(np.maximum(highest - 1022, 0), minlength=65)  # equal neighbours come first
+    left = 1 + found[:0:-1].cumsum()[::-1]
     return int(np.argmax(left <= LIMIT))
 
 
@@ -275,26 +314,43 @@ def _moments(ordered: Floats) -> Moments:
     """Return the exact moments of ascending numbers.
 
     Numbers of one sign and exponent are whole multiples, below 2^53, of one unit. Split into three parts of 18 bits,
-    the products of a block's parts add up below 2^53, so each sum in the matrix product is exact in any order.
+    the products of a block's parts add up below 2^53, so each sum is exact in any order.
     """
-    heads = ordered.view(np.uint64) >> np.uint64(52)
-    cuts = (np.flatnonzero(heads[1:] != heads[:-1]) + 1).tolist()
-    total = squares = 0
-    room = np.ones((4, min(_BLOCK, ordered.size)))
-    for start, end in itertools.pairwise([0, *cuts, ordered.size]):
-        shift = max(int(heads[start]) & 0x7FF, 1) - 1
+    total = squares = start = 0
+    room = np.empty((3, min(_BLOCK, ordered.size)))
+    while start < ordered.size:
+        head = int(ordered[start : start + 1].view(np.uint64)[0]) >> 52
+        negative = head > _LARGEST_EXPONENT
+        # Of the numbers of its sign and exponent the last is the smallest (below 0), or just below the next exponent's.
+        edge = np.uint64(head + (not negative) << 52).view(np.float64)
+        end = int(np.searchsorted(ordered, edge, side="right" if negative else "left"))
+        shift = max(head & _LARGEST_EXPONENT, 1) - 1
         for first in range(start, end, _BLOCK):
-            block = np.ldexp(ordered[first : min(end, first + _BLOCK)], UNIT - shift)
-            parts = room[:, : block.size]
-            for row, rounding in enumerate((_HIGH, _MIDDLE)):
-                np.add(block, rounding, out=parts[row])
-                parts[row] -= rounding
-                block -= parts[row]
-            parts[2] = block
-            *products, sums = (parts @ parts[:3].T).tolist()
-            total += sum(map(int, sums)) << shift
-            squares += sum(map(int, itertools.chain.from_iterable(products))) << 2 * shift
+            block = _scaled(ordered[first : min(end, first + _BLOCK)], UNIT - shift)
+            high, middle, low = parts = room[:, : block.size]
+            for part, rounding in ((high, _HIGH), (middle, _MIDDLE)):
+                np.add(block, rounding, out=part)
+                np.subtract(part, rounding, out=part)
+                block -= part
+            low[:] = block
+            total += sum(map(int, parts.sum(axis=1).tolist())) << shift
+            products = sum(int(one @ one) for one in parts) + 2 * (
+                int(high @ middle) + int(high @ low) + int(middle @ low)
+            )
+            squares += products << 2 * shift
+        start = end
     return Moments(ordered.size, total, squares, float(ordered[0]), float(ordered[-1]))
+
+
+def _scaled(values: Floats, power: int) -> Floats:
+    """Return numbers times 2^power, by the faster way where that power is a float."""
+    return np.ldexp(values, power) if power >= sys.float_info.max_exp else values * math.ldexp(1.0, power)
+
+
+def _moments_of(values: Floats, counts: Counts) -> Moments:
+    pairs = [(in_units(v), n) for v, n in zip(values.tolist(), counts.tolist(), strict=True)]
+    total, squares = sum(v * n for v, n in pairs), sum(v * v * n for v, n in pairs)
+    return Moments(int(counts.sum()), total, squares, float(values[0]), float(values[-1]))
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:

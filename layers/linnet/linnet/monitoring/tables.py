@@ -385,7 +385,8 @@ def _plain_column(column: pa.Array) -> pa.Array:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.int64())
     if pa.types.is_dictionary(kind):
-        return column.cast(pa.dictionary(pa.int32(), pa.string()))
+        plain = pa.dictionary(pa.int32(), pa.string())
+        return column if kind == plain else column.cast(plain)
     return column.cast(pa.string())
 
 
@@ -403,6 +404,15 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> Numbers:
     """Return a column of `read_table` as float64; a text that spells no number is `invalid`."""
+    if pa.types.is_dictionary(column.type):
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        names = numbers(array.dictionary)
+        places = array.indices.fill_null(len(names.values)).to_numpy()
+        return Numbers(
+            np.append(names.values, np.nan)[places],
+            np.append(names.nulls, True)[places],
+            np.append(names.invalid, False)[places],
+        )
     if is_text(column):
         nulls = _numpy(column.is_null(), np.bool_)
         values, invalid = _parsed(column, nulls)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from linnet.monitoring import template
 from linnet.monitoring.capture import Floats, Rows
-from linnet.monitoring.records import LONGEST_FIELD, NULLS, labels_of
+from linnet.monitoring.records import NULLS, labels_of
 from linnet.monitoring.tables import numbers
 
 Ints = NDArray[np.int64]
@@ -121,16 +121,16 @@ def labelled(rows: Rows, truth: Truth, *, label: str, entity: str) -> pa.RecordB
 
 def _read(piece: bytes) -> tuple[list[_Lines], int]:
     """Return the labels of a piece, in the order of its lines where that matters, and how many lines are bad."""
-    usual, other = template.read(piece, _template, payloads=("data",))
+    usual, other = template.read(piece, _template, {})
     found = []
     for values in usual:
-        texts, ids = values.columns["data"], values.columns["event"]
-        lengths = pc.binary_length(texts)
-        good = pc.and_(pc.and_(pc.greater(lengths, 0), pc.less(lengths, LONGEST_FIELD)), pc.not_equal(ids, ""))
+        (labels, *more), (ids,) = values.columns["data"], values.columns["event"]
+        good = pc.not_equal(ids, "")
+        if not more:
+            good = pc.and_(good, pc.not_equal(labels, ""))
         if not pc.all(good, min_count=0).as_py():
             other += values.lines.filter(pc.invert(good)).to_pylist()
-            texts, ids = texts.filter(good), ids.filter(good)
-        labels = pc.list_element(pc.split_pattern(texts, ",", max_splits=1), 0)
+            labels, ids = labels.filter(good), ids.filter(good)
         labels = pc.if_else(pc.is_in(labels, pa.array(NULLS)), pa.scalar(None, pa.string()), labels)
         found.append(_Lines(ids, np.ones(len(ids), dtype=np.int64), labels))
     lines, bad = _by_line(other)
@@ -145,7 +145,7 @@ def _read(piece: bytes) -> tuple[list[_Lines], int]:
 
 
 def _template(line: bytes) -> template.Template | None:
-    return template.template_of(line, _WANTED, fixed=_FIXED, needed=("data", "event"))
+    return template.template_of(line, _WANTED, fixed=_FIXED, needed=("data", "event"), payloads=("data",))
 
 
 def _by_line(lines: Iterable[bytes]) -> tuple[_Lines, int]:
