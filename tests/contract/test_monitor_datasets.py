@@ -63,6 +63,19 @@ def test_mo_12_a_transforms_output_is_compared_with_the_champions_baseline_witho
     assert DATA["uri"] in page
 
 
+def test_what_another_endpoint_captured_is_compared_too_each_line_counted(serving: World) -> None:
+    capture(serving, flights.requests(season="summer", count=250))
+    (found,) = serving.s3.list_objects_v2(Bucket=BUCKET, Prefix="data-capture/")["Contents"]
+    lines = serving.s3.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read()
+    serving.put("captures/old-endpoint/AllTraffic/2024/01/31/10/a.jsonl", lines + b"\n{broken\n")
+    serving.put("captures/old-endpoint/notes.csv", "no capture")
+
+    answer = compared(serving, data={"uri": f"s3://{BUCKET}/captures/old-endpoint/", "name": NAME})
+
+    assert "temp" in answer["features"]
+    assert (finding()["rows"], finding()["lines"]) == (250, {"read": 251, "bad": 1, "outside": 0, "odd_rows": 0})
+
+
 def test_mo_15_drift_in_an_extract_is_told_once_by_its_name_and_hides_no_window(serving: World) -> None:
     lines = [",".join([*flights.FEATURES, "write_time", "is_deleted"])]
     lines += [f"{line},2026-11-21,false" for line in flights.requests(season="summer", count=200)]

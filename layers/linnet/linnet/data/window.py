@@ -132,24 +132,35 @@ def _data_set(
     """Compare a data set at rest with the baseline of the day on which it is looked at; it has no window, so no metrics."""
     known, limits, used = _chosen(spec, champion, at)
     skipped: list[str] = []
-    files = (Source(name, path, kind) for name, kind, path in findings.data_files(data.uri, skipped))
-    current, seen = profile_files(files, known, label_first=data.label_first)
+    files = findings.data_files(data.uri, skipped)
+    read: dict[str, Any]
+    if data.captured:
+        current, counts = profile_capture((path.read_bytes() for _, kind, path in files if kind == "jsonl"), known)
+        read = {"lines": _lines(counts)}
+    else:
+        tables = (Source(name, path, kind) for name, kind, path in files)
+        current, seen = profile_files(tables, known, label_first=data.label_first)
+        read = {
+            "files": {"read": seen.files, "passed_over": len(skipped)}, "deleted": seen.deleted,
+            "ignored": sorted(seen.ignored)[:_SHOWN],
+        }  # fmt: skip
     documents, found = _compared(spec, champion, (known, limits, used), current)
     moment = monitoring.stamp(at)
-    return found | {
-        "kind": monitoring.DATA_SET,
-        "name": data.name,
-        "data": data.uri,
-        "files": {"read": seen.files, "passed_over": len(skipped)},
-        "deleted": seen.deleted,
-        "ignored": sorted(seen.ignored)[:_SHOWN],
-        "champion": _judged(champion),
-        "start": moment,
-        "end": moment,
-        "at": moment,
-        "emit": False,
-        "uri": findings.put_data_set(model, data.name, documents),
-    }
+    return (
+        found
+        | read
+        | {
+            "kind": monitoring.DATA_SET,
+            "name": data.name,
+            "data": data.uri,
+            "champion": _judged(champion),
+            "start": moment,
+            "end": moment,
+            "at": moment,
+            "emit": False,
+            "uri": findings.put_data_set(model, data.name, documents),
+        }
+    )
 
 
 def _chosen(
@@ -351,7 +362,7 @@ def _common(
     return {
         "kind": kind,
         "class": None,
-        "lines": {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows},
+        "lines": _lines(n),
         "coverage": round(n.coverage, 6),
         "champion": _judged(champion),
         "start": monitoring.stamp(window[0]),
@@ -362,3 +373,7 @@ def _common(
 
 def _judged(champion: Mapping[str, Any]) -> dict[str, Any]:
     return {name: champion[name] for name in ("version", "run", "baseline")}
+
+
+def _lines(n: Counts) -> dict[str, int]:
+    return {"read": n.lines, "bad": n.bad, "outside": n.outside, "odd_rows": n.odd_rows}

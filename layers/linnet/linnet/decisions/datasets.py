@@ -1,4 +1,4 @@
-"""Data sets at rest that are looked at on demand: what a transform wrote, extracts of feature groups (MO-12, MO-15)."""
+"""Data sets at rest, looked at on demand: a transform's output, a feature group's extract, others' capture (MO-12, MO-15)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from linnet.errors import BadInputError
 
-FOLDERS = ("results/", "processed-data/", "extracts/")
+FOLDERS = ("results/", "processed-data/", "extracts/", "captures/")
 """Where in the data bucket data sets may lie: nothing else may be read as one."""
 Format = Literal["csv", "parquet", "jsonl"]
 _FORMATS: dict[str, Format] = {"csv": "csv", "parquet": "parquet", "jsonl": "jsonl", "ndjson": "jsonl"}
@@ -26,6 +26,11 @@ class DataSet(NamedTuple):
     def label_first(self) -> bool:
         """Whether a file without a header may have the label before the features: SageMaker's form of training data."""
         return "/processed-data/" in self.uri
+
+    @property
+    def captured(self) -> bool:
+        """Whether the files are what some endpoint captured (SageMaker's data capture), copied here."""
+        return "/captures/" in self.uri
 
 
 def read(data: Any, bucket: str) -> DataSet:
