@@ -79,7 +79,8 @@ def _settings() -> dict[str, str]:
     """Return the environment that the template gives to every function and that changes NumPy and Arrow."""
     packaging = importlib.import_module("local.packaging")
     given = packaging.load_template(ROOT / "template.yaml")["Globals"]["Function"]["Environment"]["Variables"]
-    return {name: str(given[name]) for name in ("NPY_DISABLE_CPU_FEATURES", "ARROW_DEFAULT_MEMORY_POOL")}
+    names = ("NPY_DISABLE_CPU_FEATURES", "ARROW_DEFAULT_MEMORY_POOL", "OPENBLAS_NUM_THREADS")
+    return {name: str(given[name]) for name in names}
 
 
 def _call(task: str, name: str) -> dict[str, Any]:
