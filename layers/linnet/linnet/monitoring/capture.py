@@ -163,7 +163,7 @@ def read_batches(
         for piece in template.pieces(files):
             ahead.append(pool.submit(read, piece))
             del piece
-            if len(ahead) == _THREADS:
+            if len(ahead) > _THREADS:
                 yield from _known(*ahead.popleft().result(), counts)
         while ahead:
             yield from _known(*ahead.popleft().result(), counts)
