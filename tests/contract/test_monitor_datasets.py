@@ -68,12 +68,22 @@ def test_what_another_endpoint_captured_is_compared_too_each_line_counted(servin
     (found,) = serving.s3.list_objects_v2(Bucket=BUCKET, Prefix="data-capture/")["Contents"]
     lines = serving.s3.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read()
     serving.put("captures/old-endpoint/AllTraffic/2024/01/31/10/a.jsonl", lines + b"\n{broken\n")
-    serving.put("captures/old-endpoint/notes.csv", "no capture")
 
     answer = compared(serving, data={"uri": f"s3://{BUCKET}/captures/old-endpoint/", "name": NAME})
 
     assert "temp" in answer["features"]
     assert (finding()["rows"], finding()["lines"]) == (250, {"read": 251, "bad": 1, "outside": 0, "odd_rows": 0})
+
+    serving.put("captures/old-endpoint/notes.csv", "no capture")
+    with pytest.raises(BadInputError, match=r"notes\.csv.*\.jsonl"):
+        compared(serving, data={"uri": f"s3://{BUCKET}/captures/old-endpoint/", "name": NAME})
+
+
+@pytest.mark.parametrize("folder", ["captures", "processed-data"])
+def test_the_first_folder_alone_says_what_a_data_set_is(folder: str) -> None:
+    said = [datasets.DataSet(f"s3://{BUCKET}/{key}/", NAME) for key in (f"{folder}/x", f"results/{folder}/x")]
+
+    assert [one.captured or one.label_first for one in said] == [True, False]
 
 
 def test_mo_15_drift_in_an_extract_is_told_once_by_its_name_and_hides_no_window(serving: World) -> None:

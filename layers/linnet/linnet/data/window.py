@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def _data_set(
     files = findings.data_files(data.uri, skipped)
     read: dict[str, Any]
     if data.captured:
-        current, counts = profile_capture((path.read_bytes() for _, kind, path in files if kind == "jsonl"), known)
+        current, counts = profile_capture(_captured(files), known)
         read = {"lines": _lines(counts)}
     else:
         tables = (Source(name, path, kind) for name, kind, path in files)
@@ -161,6 +162,13 @@ def _data_set(
             "uri": findings.put_data_set(model, data.name, documents),
         }
     )
+
+
+def _captured(files: Iterable[tuple[str, datasets.Format, Path]]) -> Iterator[bytes]:
+    for name, kind, path in files:
+        if kind != "jsonl":
+            raise BadInputError("data.uri", name, "only .jsonl files below captures/, as SageMaker writes them")
+        yield path.read_bytes()
 
 
 def _chosen(

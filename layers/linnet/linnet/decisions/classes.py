@@ -10,7 +10,7 @@ MEANINGS: Mapping[str, str] = {
     "data": "The data changed: look for a damaged source first, then retrain on recent data.",
     "concept": "The data look as before and the answers got worse: what they mean has changed. Retrain on recent labels: a "
     "run takes labelled capture by itself (data.labelled_capture_days).",
-    "seasonal": "Against the baseline of this season there is no drift: wait, or let the season's baseline be the rule.",
+    "seasonal": "Against another season's baseline there is no drift: wait, or change the dates of the seasons in the spec.",
 }
 """What each asks for."""
 

@@ -25,12 +25,16 @@ class DataSet(NamedTuple):
     @property
     def label_first(self) -> bool:
         """Whether a file without a header may have the label before the features: SageMaker's form of training data."""
-        return "/processed-data/" in self.uri
+        return self._folder == "processed-data"
 
     @property
     def captured(self) -> bool:
         """Whether the files are what some endpoint captured (SageMaker's data capture), copied here."""
-        return "/captures/" in self.uri
+        return self._folder == "captures"
+
+    @property
+    def _folder(self) -> str:
+        return self.uri.removeprefix("s3://").split("/")[1]
 
 
 def read(data: Any, bucket: str) -> DataSet:
