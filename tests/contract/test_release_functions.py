@@ -138,7 +138,7 @@ def test_a_first_release_function_by_function(world: World) -> None:
     assert (lease["proceed"], lease["fence"], lease["strategy"]) == (True, 1, "create")
     assert prepared["configs"] == ["linnet-flights-v1-f1"]
     assert [a["next"] for a in (early, there, probed)] == ["wait", "probe", "conclude"]
-    assert ended == {"outcome": "promoted", "version": 1, "why": "20 probes answered; 4.2ms average"}
+    assert ended == {"outcome": "promoted", "version": 1, "why": "20 probes answered; 4.2ms median"}
     champion = world.champion()
     assert {"version", "package_arn", "run", "baseline", "config", "at"} <= set(champion)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -105,7 +106,8 @@ class World:
         with patch.dict("os.environ", ENVIRONMENT), nullcontext() if self.quick else mock_aws():
             clients.client.cache_clear()
             settings.cache_clear()
-            with patch("boto3.client", made):
+            virtual = SimpleNamespace(perf_counter=lambda: self.lab.clock.now().timestamp())
+            with patch("boto3.client", made), patch("linnet.gateways.sagemaker.time", virtual):
                 if not self.quick:
                     real("dynamodb", region_name="us-east-1").create_table(
                         TableName="ledger", BillingMode="PAY_PER_REQUEST",

@@ -23,6 +23,7 @@ from linnet.decisions.verdict import (
     compare,
     conclude,
     fold,
+    middle,
     missing,
     priced,
     probe,
@@ -247,9 +248,9 @@ def probe_release(model: str, *, owner: str, fence: int, at: str, progress: Mapp
         latencies += [] if failure else [milliseconds]
     verdict = probe(failures, latencies, rules["health"])
     answer = steps.probed(plan, progress, verdict.row(), at)
-    average = round(sum(latencies) / len(latencies), 3) if latencies else None
+    median = round(middle(latencies), 3) if latencies else None
     asked, failed = float(len(failures) + len(latencies)), float(len(failures))
-    seen = Evidence(requests=asked, latency_ms=average, failures=failed, recent=asked)
+    seen = Evidence(requests=asked, latency_ms=median, failures=failed, recent=asked)
     found = {"verdict": verdict.row() | {"evidence": seen.row(), "at": at}, "looked": "probed"}
     releases.note(model, fence, found)
     _remember(row, answer, found, at)
