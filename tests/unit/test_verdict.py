@@ -114,7 +114,9 @@ def test_one_failed_probe_is_enough_and_none_at_all_is_unknown() -> None:
 
 def test_one_pause_among_the_probes_condemns_no_release() -> None:
     assert probe([], [4.0, 9000.0], HEALTH) == Verdict("healthy", "2 probes answered; 4ms median")
-    assert probe([], [501.0, 502.0, 4.0], HEALTH) == Verdict("unhealthy", "3 probes answered; High latency: 501ms median")
+    assert probe([], [501.0, 502.0, 4.0], HEALTH) == Verdict(
+        "unhealthy", "3 probes answered; High latency: 501ms median"
+    )
 
 
 MARGINS = Margins().model_dump()
