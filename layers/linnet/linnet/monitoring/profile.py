@@ -296,7 +296,16 @@ def _level(steps: NDArray[np.uint64]) -> int:
 
     Two neighbours are one pattern when they differ only in bits below the level: the higher, the fewer are left.
     """
-    return bisect.bisect_left(range(64), 0, key=lambda level: LIMIT - _left(steps, level))
+    if steps.size < LIMIT:
+        return 0
+    sample = steps[:: 1 + steps.size // LIMIT]  # it tells where to look; all of them decide
+    share = LIMIT * sample.size // steps.size
+    level = bisect.bisect_left(range(64), 0, key=lambda level: share - _left(sample, level))
+    while _left(steps, level) > LIMIT:
+        level += 1
+    while level and _left(steps, level - 1) <= LIMIT:
+        level -= 1
+    return level
 
 
 def _left(steps: NDArray[np.uint64], level: int) -> int:
