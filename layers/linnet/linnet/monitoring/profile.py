@@ -300,7 +300,7 @@ def _level(steps: NDArray[np.uint64]) -> int:
         return 0
     sample = steps[:: 1 + steps.size // LIMIT]  # it tells where to look; all of them decide
     share = LIMIT * sample.size // steps.size
-    level = bisect.bisect_left(range(64), 0, key=lambda level: share - _left(sample, level))
+    level = bisect.bisect_left(range(63), 0, key=lambda level: share - _left(sample, level))
     while _left(steps, level) > LIMIT:
         level += 1
     while level and _left(steps, level - 1) <= LIMIT:
