@@ -249,7 +249,7 @@ def _strings(template: Template, lines: pa.Array) -> tuple[list[pa.Array], NDArr
     quotes = np.flatnonzero(np.frombuffer(body, np.uint8) == _QUOTE)
     count = np.diff(np.searchsorted(quotes, ends), prepend=0)
     good = count == template.quotes
-    cut = quotes[np.repeat(good, count)].reshape(-1, template.quotes)
+    cut = (quotes if good.all() else quotes[np.repeat(good, count)]).reshape(-1, template.quotes)
     # Line by line: text, value, text, ... text, and what lies between this line and the next that is left.
     edges = np.empty((len(cut), 2 * len(template.values) + 2), np.int32)
     edges[:, 0], edges[:, -1] = (ends - lengths)[good], ends[good]
