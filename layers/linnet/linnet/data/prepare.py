@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from linnet.gateways import inputs, s3
+from linnet.gateways import inputs, s3, seals
 from linnet.monitoring import split
 from linnet.monitoring.capture import read_capture
 from linnet.monitoring.files import CONSTRAINTS, STATISTICS, statistics_json, suggest_constraints
@@ -26,7 +26,7 @@ def prepare(
     live: Mapping[str, Sequence[Mapping[str, Any]]],
     limits: Limits,
 ) -> dict[str, Any]:
-    """Write train, validation and held-out rows of exactly the listed object versions; return URIs and counts of rows.
+    """Write train, validation and held-out rows of exactly the listed object versions; return URIs, counts of rows and seals.
 
     `live` are the run's objects of capture and ground truth.
 
@@ -57,19 +57,22 @@ def prepare(
             labelled=known if known.num_rows else None,
             facet=(spec["evaluation"].get("bias") or {}).get("facet"),
         )
-        baseline = _baseline(model, run, spec, prepared)
-        folder = inputs.processed_uri(model, run)
-        uris = {
-            "train_uri": inputs.upload(prepared.train, f"{folder}/train/part-00001.csv"),
-            "validation_uri": inputs.upload(prepared.validation, f"{folder}/validation/part-00001.csv"),
-            "features_uri": inputs.upload(prepared.test_features, f"{folder}/test/features.csv"),
-            "labels_uri": inputs.upload(prepared.test_labels, f"{folder}/test/labels.csv"),
-        }
-    return uris | {"rows": dict(prepared.rows), "baseline_uri": baseline}
+        baseline, sealed = _baseline(model, run, spec, prepared)
+        folder, uris = inputs.processed_uri(model, run), {}
+        for name, path, key in (
+            ("train_uri", prepared.train, "train/part-00001.csv"),
+            ("validation_uri", prepared.validation, "validation/part-00001.csv"),
+            ("features_uri", prepared.test_features, "test/features.csv"),
+            ("labels_uri", prepared.test_labels, "test/labels.csv"),
+        ):
+            seal = inputs.upload(path, f"{folder}/{key}")
+            uris[name] = next(iter(seal), "")
+            sealed |= seal
+    return uris | {"rows": dict(prepared.rows), "baseline_uri": baseline, "sealed": sealed}
 
 
-def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Prepared) -> str:
-    """Write statistics.json, constraints.json and the profile of the training features; return their folder."""
+def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Prepared) -> tuple[str, seals.Seals]:
+    """Write statistics.json, constraints.json and the profile of the training features; return their folder and seals."""
     features = spec["data"]["features"]
     headed = spec["training"]["algorithm"] == "script"
     limits = Limits(bytes=prepared.train.stat().st_size, rows=prepared.rows["train"])  # of a file that was just written
@@ -77,8 +80,12 @@ def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Pre
         [Source("train", prepared.train)], columns=None if headed else list(prepared.columns), limits=limits
     )
     seen = profile(table, kinds=features, only=list(features))
-    folder = inputs.baseline_uri(model, run)
-    s3.put(f"{folder}/{PROFILE}", profile_bytes(seen), "application/vnd.apache.arrow.file")
-    s3.put(f"{folder}/{STATISTICS}", json.dumps(statistics_json(seen)).encode())
-    s3.put(f"{folder}/{CONSTRAINTS}", json.dumps(suggest_constraints(seen)).encode())
-    return folder
+    folder, sealed = inputs.baseline_uri(model, run), seals.Seals()
+    for name, body, kind in (
+        (PROFILE, profile_bytes(seen), "application/vnd.apache.arrow.file"),
+        (STATISTICS, json.dumps(statistics_json(seen)).encode(), "application/json"),
+        (CONSTRAINTS, json.dumps(suggest_constraints(seen)).encode(), "application/json"),
+    ):
+        uri = f"{folder}/{name}"
+        sealed |= seals.of_bytes(uri, body, s3.put(uri, body, kind))
+    return folder, sealed

@@ -25,8 +25,13 @@ def hyperparameters(training: Mapping[str, Any], bucket: str) -> dict[str, str]:
         return given
     return given | {
         "sagemaker_program": json.dumps(training["entry_point"]),
-        "sagemaker_submit_directory": json.dumps(f"s3://{bucket}/{training['source']}"),
+        "sagemaker_submit_directory": json.dumps(source(training, bucket)),
     }
+
+
+def source(training: Mapping[str, Any], bucket: str) -> str:
+    """Return the URI of the script's archive, or an empty text for a built-in algorithm."""
+    return "" if training["algorithm"] == "xgboost" else f"s3://{bucket}/{training['source']}"
 
 
 def text(value: Any) -> str:
@@ -147,7 +152,7 @@ def container(training: Mapping[str, Any], *, artifact: str, bucket: str, region
     if training["algorithm"] == "script":
         found["Environment"] = {
             "SAGEMAKER_PROGRAM": training["entry_point"],
-            "SAGEMAKER_SUBMIT_DIRECTORY": f"s3://{bucket}/{training['source']}",
+            "SAGEMAKER_SUBMIT_DIRECTORY": source(training, bucket),
         }
     return found
 

@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import experiments, lineage, names, training, tuning
 from linnet.errors import ConflictError, NotFoundError
-from linnet.gateways import inputs, jobs, ledger, runs, s3, sagemaker, trials
+from linnet.gateways import inputs, jobs, ledger, runs, s3, sagemaker, seals, trials
 from linnet.gateways.clients import client, error_code
 from linnet.settings import settings
 
 
 def plan_training(
-    spec: Mapping[str, Any], *, run: str, prepared: Mapping[str, str], champion: Mapping[str, Any] | None,
+    spec: Mapping[str, Any], *, run: str, prepared: Mapping[str, Any], champion: Mapping[str, Any] | None,
     trigger: Mapping[str, Any], at: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Plan the training and write the plan into the run's row, before anything is made (HP-02, TR-06, TR-07).
@@ -41,7 +41,9 @@ def plan_training(
     plan = {"mode": mode, "mode_why": why, "estimate": tuning.estimate(spec)}
     plan |= {"algorithm": spec["training"]["algorithm"], "hyperparameters": dict(spec["training"]["hyperparameters"])}
     plan |= {"parent_version": parent["version"]} if parent else {}
-    ledger.change(f"model/{spec['model']}", f"run#{run}", put=plan)
+    # The script is sealed before it trains: what serves later is what trained.
+    made_of = dict(prepared.get("sealed") or {}) | seals.of(training.source(spec["training"], mine.data_bucket))
+    ledger.change(f"model/{spec['model']}", f"run#{run}", put=plan | {"sealed": _sealed(spec["model"], run) | made_of})
     trial = trials.of_run(spec, run=run, at=at)
     if not tuned:
         request |= experiments.step("training", trial)
@@ -49,6 +51,10 @@ def plan_training(
     if spec["training"]["spot"].get("then_on_demand"):
         later["on_demand"] = training.on_demand(request, model=spec["model"], stack=mine.stack, run=run)
     return {"tuned": tuned, "request": request} | later
+
+
+def _sealed(model: str, run: str) -> seals.Seals:
+    return dict((ledger.read(f"model/{model}", f"run#{run}") or {}).get("sealed") or {})
 
 
 def _parent(champion: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +81,9 @@ def plan_evaluation(
         searched = spec["training"]["tuning"]
         trained = jobs.best(str(trained["tuning_job"]), searched["direction"], searched["limits"])
     artifact = str(trained["artifact"])
+    # Sealed before it is judged: what is registered is what was judged (F34).
+    sealed = seals.of(artifact) | _sealed(spec["model"], run)
+    ledger.change(f"model/{spec['model']}", f"run#{run}", put={"sealed": sealed})
     name = names.job(mine.stack, spec["model"], run)
     container = _container(spec, artifact)
     try:
@@ -129,6 +138,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         NotFoundError: the artifact is missing.
+        ConflictError: a sealed object was replaced since: the artifact, its script or its data (F22, F34).
     """
     model, run, judged = str(event["model"]), str(event["run"]), event["judged"]
     trained = event["trained"]
@@ -136,6 +146,10 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
     if artifact is None:
         raise NotFoundError(f"the run's artifact {trained['artifact']} does not exist")
     held = ledger.read(f"model/{model}", f"run#{run}") or {}
+    sealed = seals.of(str(judged["evaluation_uri"])) | dict(held.get("sealed") or {})
+    sealed.setdefault(str(trained["artifact"]), {"version": artifact.version, "sha256": artifact.sha256})
+    seals.check(sealed, f"run {run}")
+    container = _container(event["spec"], trained["artifact"])
     tuned = {"tuning_job": trained["tuning_job"]} if trained.get("tuning_job") else {}
     parent = {"parent_version": held["parent_version"]} if "parent_version" in held else {}
     winning = dict(trained.get("hyperparameters") or {})
@@ -147,7 +161,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
         ModelPackageDescription=f"Run {run}: {judged['why']}"[:1024],
         ModelApprovalStatus="PendingManualApproval",
         InferenceSpecification={
-            "Containers": [_container(event["spec"], trained["artifact"])],
+            "Containers": [container],
             "SupportedContentTypes": ["text/csv"],
             "SupportedResponseMIMETypes": ["text/csv"],
             "SupportedRealtimeInferenceInstanceTypes": [event["spec"]["endpoint"]["instance_type"]],
@@ -177,7 +191,7 @@ def register(event: Mapping[str, Any]) -> dict[str, Any]:
         "champion_metrics": judged["champion_metrics"], "tier": judged["tier"], "status": "PendingManualApproval",
         "decision_threshold": judged["decision_threshold"],
         "origin": "run", "inputs_uri": event["inputs_uri"], "training_job": trained["training_job"],
-        "artifact": trained["artifact"], "mode": held.get("mode", "full"),
+        "artifact": trained["artifact"], "container": container, "sealed": sealed, "mode": held.get("mode", "full"),
         "baseline": inputs.baseline_uri(model, run), "test_features": f"{inputs.processed_uri(model, run)}/test/features.csv",
         "evaluation_uri": judged["evaluation_uri"], "at": event["at"], "correlation_id": event["correlation_id"],
     } | tuned | parent | ({"hyperparameters": winning} if winning else {})  # fmt: skip

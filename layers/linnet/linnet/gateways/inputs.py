@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import BadInputError, NotFoundError
-from linnet.gateways import s3
+from linnet.gateways import s3, seals
 from linnet.gateways.clients import client
 from linnet.settings import settings
 
@@ -64,13 +64,13 @@ def files(objects: Sequence[Mapping[str, Any]], limit: int) -> Iterator[list[tup
         yield found
 
 
-def upload(path: Path | None, uri: str) -> str:
-    """Upload a file; return its URI, or an empty string where there is no file."""
+def upload(path: Path | None, uri: str) -> seals.Seals:
+    """Upload a file; return its seal, or none where there is no file."""
     if path is None:
-        return ""
-    bucket, key = s3.split(uri)
-    client("s3").upload_file(str(path), bucket, key)
-    return uri
+        return {}
+    (bucket, key), sha256 = s3.split(uri), seals.digest(path)
+    client("s3").upload_file(str(path), bucket, key, ExtraArgs={"Metadata": {seals.DIGEST: sha256}})
+    return seals.of_upload(uri, sha256)
 
 
 def results_uri(model: str, run: str, name: str) -> str:

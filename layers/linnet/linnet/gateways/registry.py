@@ -122,7 +122,8 @@ def apply(
     `Expired` leaves the registry as it is: nobody said anything. Applying the same decision again changes nothing.
 
     Raises:
-        ConflictError: the candidate is superseded (F36), or the registry has decided otherwise.
+        ConflictError: the candidate is superseded or no more what was registered (F36), or the registry has decided
+            otherwise.
         BadInputError: the status is none of Approved, Rejected, Expired.
     """
     if approval_status not in STATUSES:
@@ -137,6 +138,8 @@ def apply(
         if asked:
             approvals.expire(decision, at=at)
     elif now != approval_status:
+        if approval_status == "Approved":
+            releases.unchanged(row)
         _check_transition(model, version, now, approval_status, str(found.get("ModelPackageStatus")))
         sagemaker.approve(
             package_arn, approval_status, f"{approval_status} by {decided_by} ({kind}) at {at}: {comment}"

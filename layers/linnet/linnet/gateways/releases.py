@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from linnet.decisions import forecast, names, progress, rollout
 from linnet.errors import BadInputError, BusyError, ConflictError, LinnetError, NotFoundError
-from linnet.gateways import leases, ledger, metrics, notifications, s3, sagemaker, scaling, specs
+from linnet.gateways import leases, ledger, metrics, notifications, s3, sagemaker, scaling, seals, specs
 from linnet.settings import settings
 
 Intent = dict[str, Any]
@@ -43,7 +43,8 @@ def take(
 
     Raises:
         BusyError: somebody else holds the lease, or the endpoint is changing: come again.
-        ConflictError, NotFoundError: it must not go on: no way back, endpoint stuck, quota too small, no such candidate.
+        ConflictError, NotFoundError: it must not go on: no way back, endpoint stuck, quota too small, no such candidate, or
+            one whose bytes were replaced.
     """
     spec = specs.read(model)
     if spec is None:
@@ -150,12 +151,32 @@ def candidate(model: str, version: int) -> dict[str, Any]:
     return row
 
 
+def unchanged(row: Mapping[str, Any]) -> None:
+    """See that a candidate still is what was registered: its package's container, and the bytes under its seals (F36).
+
+    A version that was registered elsewhere has no seals: who approved it answers for its bytes.
+
+    Raises:
+        ConflictError: something was replaced; names it.
+        NotFoundError: the artifact is gone.
+    """
+    whose, made = f"version {row['version']}", row.get("container") or {}
+    found = sagemaker.container(str(row["package_arn"])) if made else {}
+    if other := [name for name in sorted(made) if found.get(name) != made[name]]:
+        told = ", ".join(f"{name} {found.get(name)}, registered was {made[name]}" for name in other)
+        raise ConflictError(f"the package of {whose} was changed in the registry: {told}")
+    if made and s3.head(str(made["ModelDataUrl"])) is None:
+        raise NotFoundError(f"the artifact of {whose} is gone: {made['ModelDataUrl']}")
+    seals.check(row.get("sealed") or {}, whose)
+
+
 def _release_intent(
     model: str, endpoint: str, version: int, fence: int, spec: Mapping[str, Any], *, at: str, back: bool
 ) -> tuple[Intent | None, str]:
     row = candidate(model, version)
     if objection := unapproved(str(row["package_arn"])):
         return None, objection
+    unchanged(row)
     champion = ledger.read(f"model/{model}", "champion")
     live = _settled(endpoint)
     changes = changed(model, champion, spec) if champion else {}

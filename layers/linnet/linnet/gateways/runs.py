@@ -9,7 +9,7 @@ from typing import Any
 
 from linnet.decisions import failures, governor, names, processing, signals
 from linnet.events.signals import Signal
-from linnet.gateways import approvals, batches, jobs, labelled, ledger, machines, notifications, s3, specs
+from linnet.gateways import approvals, batches, jobs, labelled, ledger, machines, notifications, s3, seals, specs
 from linnet.settings import settings
 
 
@@ -138,8 +138,8 @@ def _begin(
     inputs = {"batches": [b | {"newest": b is found[-1]} for b in found], "labelled": live, "snapshot": snapshot}
     inputs["spec"] = spec
     files = chain(*(b["objects"] for b in found), live["capture"], live["truth"])
-    uri = f"s3://{settings().data_bucket}/results/{model}/{run}/inputs.json"
-    s3.put(uri, json.dumps(inputs).encode())
+    uri, listed = f"s3://{settings().data_bucket}/results/{model}/{run}/inputs.json", json.dumps(inputs).encode()
+    sealed = seals.of_bytes(uri, listed, s3.put(uri, listed))
     # A run that dies before its data is judged leaves a report that says so (DV-02).
     unknown = {"version": 1, "model": model, "run": run, "at": at, "verdict": "UNKNOWN", "failures": [], "batches": {}}
     s3.put(f"s3://{settings().data_bucket}/results/{model}/{run}/validation_report.json", json.dumps(unknown).encode())
@@ -148,7 +148,7 @@ def _begin(
     row = {
         "run": run, "execution": execution, "state": "running", "trigger": shown, "signals": [r.id for r in reasons],
         "batches": [b["batch"] for b in found], "inputs_uri": uri, "snapshot": snapshot, "at": at,
-        "correlation_id": correlation_id,
+        "correlation_id": correlation_id, "sealed": sealed,
     }  # fmt: skip
     begun = ledger.new(f"model/{model}", f"run#{run}", row)
     ledger.append(f"model/{model}", "run-started", at, row, key=run, beside=[begun])
