@@ -9,7 +9,7 @@ import pytest
 from linnet.gateways import ledger
 from linnet.gateways.clients import client
 from tests.contract import test_monitor_bias as bias
-from tests.contract.monitor_world import serve
+from tests.contract.monitor_world import CONFIG, serve
 from tests.contract.onboarding_world import CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
 
 RUN = bias.RUN
@@ -125,7 +125,7 @@ def test_mo_11_the_findings_of_all_layers_have_the_same_keys(serving: World) -> 
     spec = (ledger.read("model/flights", "spec") or {})["spec"]
     spec["monitors"]["bias"] |= bias.BIAS
     ledger.change("model/flights", "spec", put={"spec": spec})
-    ledger.change("model/flights", "champion", put={"config": bias.CONFIG, "variant": "blue"})
+    ledger.change("model/flights", "champion", put={"config": CONFIG, "variant": "blue"})
     serving.put(f"results/flights/{RUN}/evaluation.json", {"decision": {"threshold": 0.4}})
     bias.answered(serving, 0.5, 0.5)
     bias.look()

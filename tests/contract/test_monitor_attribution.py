@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def archive() -> bytes:
 
 
 @pytest.fixture
-def serving(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def serving(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> World:
     """Return a world in which flights serves and the order of its features is watched."""
     role = "arn:aws:iam::123456789012:role/linnet-sagemaker"
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
