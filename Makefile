@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test up down status lint bench bench-monitor deploy teardown redrive clean lock
+.PHONY: help demo test verify up down status lint bench bench-monitor deploy teardown redrive clean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -23,6 +23,9 @@ demo: .venv/stack ## play the whole story on this machine, with real training an
 
 test: .venv/dev ## run linters, type checks and the whole test suite
 	@scripts/test
+
+verify: ## do every check as CI does, demo and tests on a bare Debian, and print a table of them; needs root
+	@$(PYTHON) scripts/verify.py
 
 lint: .venv/dev ## run linters and type checks only
 	@scripts/lint

@@ -17,15 +17,18 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
-    """Play the demo as a user does and return its report."""
-    played = subprocess.run(
-        [sys.executable, "-m", "local", "demo"], cwd=ROOT, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'layers' / 'linnet'}:{ROOT}", "COLUMNS": "200"},
-    )  # fmt: skip
+    """Play the demo as a user does and return its report; LINNET_DEMO is what a demo of a moment ago printed."""
+    if told := os.environ.get("LINNET_DEMO"):
+        printed, status = (ROOT / told).read_text(), None
+    else:
+        played = subprocess.run(
+            [sys.executable, "-m", "local", "demo"], cwd=ROOT, capture_output=True, text=True, check=False,
+            env=os.environ | {"PYTHONPATH": f"{ROOT / 'layers' / 'linnet'}:{ROOT}", "COLUMNS": "200"},
+        )  # fmt: skip
+        printed, status = played.stdout, played.returncode
     found: dict[str, Any] = json.loads((ROOT / "build" / "demo" / "report.json").read_text())
-    found["exit"] = played.returncode
-    found["printed"] = played.stdout
-    return found
+    # The exit status of a demo that was played before is a line of `make verify` of its own.
+    return found | {"exit": int(found["result"] != "as told") if status is None else status, "printed": printed}
 
 
 def _phase(report: dict[str, Any], words: str) -> dict[str, Any]:
