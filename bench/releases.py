@@ -91,7 +91,7 @@ class Released(World):
     def begin(self) -> None:
         """Let the emulator record calls as CloudTrail does."""
         given = json.dumps({"cloudtrail._recording_enabled": "true"}).encode()
-        urllib.request.urlopen(urllib.request.Request(f"{self.stack.endpoint}/_ministack/config", given)).read()  # noqa: S310
+        urllib.request.urlopen(urllib.request.Request(f"{self.stack.endpoint}/_ministack/config", given)).read()  # noqa: S310 - loopback # nosec B310
         self.trail = self.stack.client("cloudtrail")
 
     def approve(self, columns: int = COLUMNS) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class WallClock:
 
     def install(self) -> None:
         """Put this process on this clock, for good."""
-        exec(self.prelude(), {})  # noqa: S102 - one source for this process and for its workers
+        exec(self.prelude(), {})  # noqa: S102 - one source for all processes # nosec B102
 
 
 def _logged(call: Callable[[], Any]) -> None:

@@ -51,7 +51,7 @@ def load_template(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: when the file is not a YAML mapping.
     """
-    template = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader with more tags
+    template = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader with tags # nosec B506
     if not isinstance(template, dict):
         message = f"{path}: a template is a mapping, this is {type(template).__name__}"
         raise ValueError(message)  # noqa: TRY004 - the content is wrong, not the argument

@@ -159,7 +159,7 @@ class Stack:
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
         request = urllib.request.Request(self.endpoint, json.dumps(arguments).encode(), headers)  # noqa: S310 - http
         try:
-            urllib.request.urlopen(request, timeout=30).read()  # noqa: S310
+            urllib.request.urlopen(request, timeout=30).read()  # noqa: S310 - loopback # nosec B310
         except urllib.error.HTTPError as error:
             return str(json.loads(error.read())["message"])
         return ""

@@ -39,7 +39,7 @@ def edit(owner: Any, name: str, *changes: tuple[str, str], **names: Any) -> None
     function.__globals__.update(names)
     made: dict[str, Any] = {}
     file = f"<patched {function.__module__}.{function.__qualname__}>"
-    exec(compile(source, file, "exec"), function.__globals__, made)  # noqa: S102 - the emulator's own source, changed
+    exec(compile(source, file, "exec"), function.__globals__, made)  # noqa: S102 - the emulator's own source # nosec B102
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)  # for tracebacks
     made[name].patched_source = source  # several patches may change one function
     setattr(owner, name, made[name])

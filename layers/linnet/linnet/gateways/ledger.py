@@ -136,7 +136,7 @@ def _write(operation: str, **arguments: Any) -> dict[str, Any] | None:
                 return None
             if not reasons & {"TransactionConflict", "TransactionConflictException"} or attempt == _ATTEMPTS - 1:
                 raise
-            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - jitter, no secret
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - jitter, no secret # nosec B311
     raise AssertionError("the last attempt returned or raised")
 
 

@@ -343,7 +343,7 @@ def ask(model: str, at: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         if question["kind"] == "retraining":
             approvals.expire(question["decision_id"], at=at)
     row = approvals.open_decision(
-        model=model, kind="retraining", about=f"{reasons[0].id}@{at}", token="", at=at,
+        model=model, kind="retraining", about=f"{reasons[0].id}@{at}", token="", at=at,  # nobody waits # nosec B106
         timeout_seconds=spec["approval"]["timeout_hours"] * 3600, correlation_id=reasons[0].id,
     )  # fmt: skip
     return _asked(row, reasons)
