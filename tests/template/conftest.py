@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
+from scripts import permissions
+
 ROOT = Path(__file__).parents[2]
-
-
-class _NoManagedPolicies:
-    def load(self) -> dict[str, str]:
-        return {
-            "AWSXrayWriteOnlyAccess": "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
-            "AWSXRayDaemonWriteAccess": "arn:aws:iam::aws:policy/AWSXRayDaemonWriteAccess",
-            "AWSLambdaBasicExecutionRole": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
-        }
 
 
 @pytest.fixture(scope="session")
@@ -33,17 +24,7 @@ def source() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
     """Return template.yaml after the SAM transform."""
-    written = yaml_parse((ROOT / "template.yaml").read_text())
-    for resource in written["Resources"].values():
-        properties = resource.get("Properties", {})
-        for name in ("CodeUri", "ContentUri"):
-            if name in properties:
-                properties[name] = "s3://bucket/key"
-        if "DefinitionUri" in properties:
-            properties["DefinitionUri"] = {"Bucket": "bucket", "Key": properties["DefinitionUri"]}
-    written.get("Globals", {}).get("Function", {}).pop("CodeUri", None)
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform asks for the partition of a region
-    return dict(transform(written, {}, _NoManagedPolicies()))
+    return permissions.translated()
 
 
 def resources(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
