@@ -18,7 +18,10 @@ from typing import Any, Self
 
 import boto3
 import botocore.exceptions
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from local.clock import WallClock
 from local.packaging import package, to_json
@@ -162,7 +165,9 @@ class Stack:
         `system_update(endpoint=, seconds=)` befall an endpoint; `refuse_calls(operation=, code=, times=)` a busy account.
         """
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
-        request = urllib.request.Request(self.endpoint, json.dumps(arguments).encode(), headers)  # noqa: S310 - http
+        signed = AWSRequest("POST", self.endpoint, headers, json.dumps(arguments).encode())
+        SigV4Auth(Credentials("test", "test"), "sagemaker", REGION).add_auth(signed)
+        request = urllib.request.Request(self.endpoint, signed.body, dict(signed.headers))  # noqa: S310 - http
         try:
             urllib.request.urlopen(request, timeout=30).read()  # noqa: S310
         except urllib.error.HTTPError as error:

@@ -1,10 +1,10 @@
 """What Linnet's roles may do, held against what they do: writes docs/permissions.md.
 
-    python scripts/permissions.py
+    PYTHONPATH=. python -m scripts.permissions
 
 A grant is one action on one resource, allowed or denied to one role of the translated template. Tests hold every call of the
 local stack against the grants (tests/workflow/test_permissions.py); what AWS asks for without a call that could be seen
-stands in `NEEDED`, each with the AWS page that says so, and becomes the table of the page.
+stands in `NEEDED` (scripts/needed.py), each with the AWS page that says so, and becomes the table of the page.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
+from scripts.needed import NEEDED, Need
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "permissions.md"
-_AWS = "https://docs.aws.amazon.com/"
 _PSEUDO = {
     "AWS::Partition": "aws",
     "AWS::Region": "us-east-1",
@@ -59,110 +60,6 @@ class Call(NamedTuple):
     keys: tuple[tuple[str, str], ...]
     allowed: bool
 
-
-class Need(NamedTuple):
-    """What a role must have besides what its calls show.
-
-    `roles` matches logical ids. `when` names an action: a role that has it must have every action of `actions` on `resource`;
-    in `resource`, `{same}` is the resource of that grant and `{execution}` the executions of that state machine. Without
-    `when`, the roles have it for the reason that `why` gives, and nothing is asked of others.
-    """
-
-    roles: str
-    actions: tuple[str, ...]
-    resource: str
-    why: str
-    page: str
-    when: str = ""
-
-
-def _waits(job: str, rule: str) -> tuple[Need, Need]:
-    """Return what `.sync` asks for: the job's state and its end, and the rule that tells Step Functions about it."""
-    page, when = _AWS + "step-functions/latest/dg/sagemaker-iam.html", f"sagemaker:Create{job}"
-    followed = (f"sagemaker:Describe{job}", f"sagemaker:Stop{job}", "sagemaker:ListTags")
-    events = ("events:PutTargets", "events:PutRule", "events:DescribeRule")
-    where = (
-        "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/StepFunctionsGetEventsForSageMaker" + rule
-    )
-    return (
-        Need("Machine", followed, "{same}", "A task that waits for its job (.sync) follows and stops it.", page, when),
-        Need("Machine", events, where, "A task that waits for its job (.sync) is woken by this rule.", page, when),
-    )
-
-
-_KEY = ("kms:GenerateDataKey", "kms:Decrypt")
-_EXECUTION_ROLE = _AWS + "sagemaker/latest/dg/sagemaker-roles.html"
-_MAP = _AWS + "step-functions/latest/dg/iam-policies-eg-dist-map.html"
-_NESTED = _AWS + "step-functions/latest/dg/stepfunctions-iam.html"
-_SCALING = _AWS + "autoscaling/application/userguide/security_iam_id-based-policy-examples.html"
-_ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
-
-NEEDED = (
-    Need(
-        "", ("kms:Decrypt",), "${DataKey.Arn}", "Objects of the bucket are encrypted with the key.",
-        _AWS + "AmazonS3/latest/userguide/UsingKMSEncryption.html", "s3:GetObject",
-    ),
-    Need(
-        "", _KEY, "${DataKey.Arn}", "Objects of the bucket are encrypted with the key; parts of a large one are put together.",
-        _AWS + "AmazonS3/latest/userguide/mpuAndPermissions.html", "s3:PutObject",
-    ),
-    Need(
-        "", _KEY, "${DataKey.Arn}", "Messages of the topics are encrypted with the key.",
-        _AWS + "sns/latest/dg/sns-key-management.html", "sns:Publish",
-    ),
-    Need(
-        "", _KEY, "${DataKey.Arn}", "Messages of the queue are encrypted with the key.",
-        _AWS + "AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html", "sqs:SendMessage",
-    ),
-    Need(
-        "", ("kms:CreateGrant",), "${DataKey.Arn}", "An endpoint whose volumes are encrypted with the key.",
-        _AWS + "sagemaker/latest/dg/api-permissions-reference.html", "sagemaker:CreateEndpoint",
-    ),
-    Need(
-        "", ("sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"),
-        _ARN % "sagemaker" + "endpoint/${AWS::StackName}-*",
-        "Who registers a variant for scaling must be allowed to scale it.", _SCALING,
-        "application-autoscaling:RegisterScalableTarget",
-    ),
-    Need(
-        "", ("cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
-        _ARN % "cloudwatch" + "alarm:TargetTracking-endpoint/${AWS::StackName}-*",
-        "Who puts a scaling policy must be allowed to keep its alarms.", _SCALING,
-        "application-autoscaling:PutScalingPolicy",
-    ),
-    *_waits("TrainingJob", "TrainingJobsRule"),
-    *_waits("ProcessingJob", "ProcessingJobsRule"),
-    *_waits("TransformJob", "TransformJobsRule"),
-    *_waits("HyperParameterTuningJob", "TuningJobsRule"),
-    Need(
-        "(Release|Rollback)Machine", ("states:DescribeExecution", "states:StopExecution"), "{execution}",
-        "A task that waits for a child (.sync) follows and stops it.", _NESTED, "states:StartExecution",
-    ),
-    Need(
-        "(Release|Rollback)Machine", ("events:PutTargets", "events:PutRule", "events:DescribeRule"),
-        _ARN % "events" + "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
-        "A task that waits for a child (.sync) is woken by this rule.", _NESTED, "states:StartExecution",
-    ),
-    Need(
-        "MonitorMachine", ("states:DescribeExecution", "states:StopExecution"), "{execution}",
-        "A Distributed Map follows and stops its children.", _MAP, "states:StartExecution",
-    ),
-    Need(
-        "MonitorMachine", ("states:RedriveExecution",), _ARN % "states" + "execution:${AWS::StackName}-monitor/*",
-        "A Distributed Map can be redriven.", _MAP,
-    ),
-    Need(
-        "FunctionRole", ("sqs:SendMessage",), "${DeadLetters.Arn}",
-        "What a function could not handle goes to its failure destination with the function's own role.",
-        _AWS + "lambda/latest/dg/invocation-async-retain-records.html",
-    ),
-    Need(
-        "MonitorTickRole", ("sqs:SendMessage",), "${DeadLetters.Arn}",
-        "What the schedule could not start goes to its dead-letter queue with the schedule's role.",
-        _AWS + "scheduler/latest/UserGuide/configuring-schedule-dlq.html",
-    ),
-)  # fmt: skip
-"""In the page's table. What the local stack shows is held against the grants without any of it."""
 
 WITHOUT_RESOURCE = {
     "application-autoscaling:DescribeScalableTargets": "",
@@ -352,16 +249,17 @@ def _roles(roles: Iterable[str]) -> str:
 
 _INTRODUCTION = """# Permissions
 
-Written by `python scripts/permissions.py` from template.yaml; a test fails when it is not what that command writes.
+Written by `make permissions` from template.yaml; a test fails when it is not what that command writes.
 
 Every function and every state machine has a role of its own. The end-to-end and workflow tests run with the emulator's
 evaluation of IAM switched on: a call that a role does not allow fails there as it does on AWS. All calls are written down
 and held against the policies of the translated template, those of state machines too; a grant that no call used fails the
-test, unless it stands in this table. No action has a wildcard; `iam:PassRole` is for one role and one service.
+test, unless it stands in this table. No action has a wildcard; `iam:PassRole` is for one role and one service. What the
+reasons are is written in scripts/needed.py: those that follow from another grant are asked of every role that has it.
 
 SAM itself adds two AWS managed policies to roles: AWSLambdaBasicExecutionRole (write logs) and AWSXrayWriteOnlyAccess.
 
-## Allowed, and not seen in any test
+## Allowed without a call that the tests are sure to make
 """
 _STARS = """
 ## Actions on `*`

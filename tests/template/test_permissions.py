@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from scripts import permissions
-from scripts.permissions import NEEDED, WITHOUT_RESOURCE
+from scripts.needed import NEEDED
+from scripts.permissions import WITHOUT_RESOURCE
 
 # The reference names a resource type that no call of ours has: an OpenTelemetry dataset.
 OTHER_KINDS = {"cloudwatch:GetMetricData", "cloudwatch:PutMetricData"}
@@ -84,4 +85,4 @@ def test_every_reason_explains_a_grant_and_cites_a_page_of_aws(template: dict[st
 
 
 def test_the_page_is_what_the_command_writes_from_the_template(template: dict[str, Any]) -> None:
-    assert permissions.PAGE.read_text() == permissions.page(template), "python scripts/permissions.py writes it"
+    assert permissions.PAGE.read_text() == permissions.page(template), "make permissions writes it"

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from scripts import permissions
+from scripts.needed import NEEDED
 from tests.template.conftest import template  # noqa: F401 - a fixture
 from tests.workflow.conftest import ROOT, World
 
 MODEL = "sampled"
+LISTENERS = ("OnSpec", "OnSignal", "OnFinding", "OnPackageStatus", "OnWorkflowEnded", "DecideCandidate")
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,17 @@ def judged(world: World, template: dict[str, Any]) -> tuple[set[permissions.Call
 def _play_samples(world: World, ids: dict[str, str]) -> None:
     """Invoke every function with every sample of its events, whatever it answers: seldom roads have permissions too."""
     world.onboard(MODEL)
+    functions = world.stack.client("lambda", read_timeout=300)
+    for listener in LISTENERS:  # what can never be processed is kept
+        answer = functions.invoke(
+            FunctionName=ids[f"{listener}Function"], Payload=b'{"detail-type": "Wrong", "detail": 1}'
+        )
+        assert "quarantined" in json.loads(answer["Payload"].read()), listener
     for path in sorted((ROOT / "events").glob("*.json")):
         function = "".join(map(str.capitalize, path.name.partition(".")[0].split("_"))) + "Function"
         text = path.read_text().replace("123456789012", "000000000000").replace("flights", MODEL)
         if function in ids:
-            world.stack.client("lambda", read_timeout=300).invoke(
+            functions.invoke(
                 FunctionName=ids[function], Payload=text.replace("linnet-data", world.out["DataBucket"]).encode()
             )
 
@@ -56,5 +64,5 @@ def test_se_01_what_a_role_may_do_it_does_or_aws_asks_for_it(
     reasons = permissions.explained(found)
 
     assert [grant for grant in found if grant not in used and grant not in reasons] == []
-    always = {need: {grant for grant, needs in reasons.items() if need in needs} for need in permissions.NEEDED}
+    always = {need: {grant for grant, needs in reasons.items() if need in needs} for need in NEEDED}
     assert [need for need, explained in always.items() if explained <= used] == []  # needs no reason any more
