@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test verify up down status lint bench bench-monitor deploy teardown redrive clean lock
+.PHONY: help demo test verify up down status lint bench bench-monitor deploy teardown redrive permissions clean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -50,6 +50,9 @@ teardown: .venv/stack ## list what Linnet made at run time and delete it after a
 
 redrive: .venv/stack ## give the dead letters to their functions again, once the cause is mended: make redrive STACK=linnet
 	@$(BIN)/python scripts/redrive.py --stack "$(or $(STACK),linnet)"
+
+permissions: .venv/dev ## write docs/permissions.md from template.yaml
+	@$(BIN)/python -m scripts.permissions
 
 lock: ## renew the pinned requirements
 	@scripts/lock

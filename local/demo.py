@@ -139,6 +139,13 @@ class Story:
         sqs = self.stack.client("sqs")
         self._mailbox = sqs.create_queue(QueueName="people")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=self._mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        told = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        sqs.set_queue_attributes(QueueUrl=self._mailbox, Attributes={"Policy": json.dumps({"Statement": [told]})})
         self.stack.client("sns").subscribe(
             TopicArn=self.out["TopicArn"], Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
         )

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from local import permissions
 from local.clock import WallClock
 
 ACCOUNT = "000000000000"
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--attached", action="store_true", help="end with the parent process")
     parser.add_argument("--pristine", action="store_true", help="the emulator as published, to see what it still lacks")
+    parser.add_argument("--calls", type=Path, help="evaluate IAM and write each kind of call to this file")
     options = parser.parse_args()
 
     clock = WallClock(options.rate, time.time())
@@ -47,10 +49,14 @@ def main() -> None:
     os.environ.update(
         GATEWAY_PORT=str(port), BIND_HOST="127.0.0.1", IOT_MTLS_ENABLED="0", SFTP_ENABLED="0", LOG_LEVEL="WARNING"
     )
+    if options.calls:
+        os.environ["AUTH"] = "true"
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if not options.pristine:
         clock.install()
     close = _extend(clock, options.state.parent) if not options.pristine else _nothing
+    if options.calls:
+        permissions.evaluate(options.calls)
     state = {"endpoint": f"http://127.0.0.1:{port}", "pid": os.getpid(), "rate": clock.rate, "origin": clock.origin}
     lock = _locked(options.state)
     try:

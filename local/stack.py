@@ -18,7 +18,10 @@ from typing import Any, Self
 
 import boto3
 import botocore.exceptions
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from local.clock import WallClock
 from local.packaging import package, to_json
@@ -27,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / "build" / "stack.json"
 REGION = "us-east-1"
 ARTIFACTS = "linnet-local-artifacts"
+CALLS, RESOURCES = "calls.jsonl", "resources.json"
+"""Beside a stack's state file: the kinds of calls that its roles made, and logical -> physical ids of what was deployed."""
 _START_SECONDS = 60.0
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
@@ -48,12 +53,14 @@ class Stack:
 
     @classmethod
     def start(
-        cls, *, rate: float = 60.0, port: int = 0, state: Path = STATE, attached: bool = True, pristine: bool = False
-    ) -> Stack:
+        cls, *, rate: float = 60.0, port: int = 0, state: Path = STATE, attached: bool = True, pristine: bool = False,
+        permissions: bool = False,
+    ) -> Stack:  # fmt: skip
         """Start a stack and return when it answers.
 
         `rate` is how much faster deliberate waiting and timestamps run (1 is real time). An attached stack ends with
-        this process. A pristine one is the emulator as published, for tests of what it lacks.
+        this process. A pristine one is the emulator as published, for tests of what it lacks. With `permissions` it
+        evaluates IAM and writes each kind of call of a role to `calls`.
 
         Raises:
             RuntimeError: when the process ends or does not answer within 60 seconds; holds the end of its log.
@@ -71,6 +78,7 @@ class Stack:
             str(state),
         ]
         command += ["--attached"] * attached + ["--pristine"] * pristine
+        command += ["--calls", str(state.with_name(CALLS))] * permissions
         # A Lambda sandbox inherits this environment: nothing of the caller's shell may reach handlers.
         environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _CREDENTIALS
         log = state.with_suffix(".log")
@@ -157,7 +165,9 @@ class Stack:
         `system_update(endpoint=, seconds=)` befall an endpoint; `refuse_calls(operation=, code=, times=)` a busy account.
         """
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
-        request = urllib.request.Request(self.endpoint, json.dumps(arguments).encode(), headers)  # noqa: S310 - http
+        signed = AWSRequest("POST", self.endpoint, headers, json.dumps(arguments).encode())
+        SigV4Auth(Credentials("test", "test"), "sagemaker", REGION).add_auth(signed)
+        request = urllib.request.Request(self.endpoint, signed.body, dict(signed.headers))  # noqa: S310 - http
         try:
             urllib.request.urlopen(request, timeout=30).read()  # noqa: S310 - loopback # nosec B310
         except urllib.error.HTTPError as error:
@@ -203,6 +213,9 @@ class Stack:
                 if event["ResourceStatus"].endswith("_FAILED")
             ]
             raise DeployError(f"{name}: {status}\n" + "\n".join(failed))
+        found = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+        ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+        self.state.with_name(RESOURCES).write_text(to_json(ids))
 
     def outputs(self, name: str) -> dict[str, str]:
         """Return the outputs of the CloudFormation stack `name`."""

@@ -89,7 +89,7 @@ def _work(story: Story) -> dict[str, float]:
 def start_the_stack(story: Story) -> None:
     """Start the emulator and deploy the real template through CloudFormation and the SAM transform."""
     with story.phase("Deploy template.yaml to the local stack") as phase:
-        story.stack = Stack.start(rate=RATE, state=ROOT / "build" / "demo" / "stack.json")
+        story.stack = Stack.start(rate=RATE, state=ROOT / "build" / "demo" / "stack.json", permissions=True)
         story.stack.deploy(ROOT / "template.yaml", STACK, PARAMETERS)
         story.out = story.stack.outputs(STACK)
         story.connect()

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from scripts import permissions
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.e2e
 
@@ -116,3 +118,15 @@ def test_one_screen_of_summary_ends_the_demo(report: dict[str, Any]) -> None:
 
     assert len(summary.splitlines()) <= 40
     assert "every expectation held" in summary
+
+
+def test_se_01_no_role_was_refused_a_call_nor_used_one_that_the_template_does_not_allow(report: dict[str, Any]) -> None:
+    folder = ROOT / "build" / "demo"
+    ids = json.loads((folder / "resources.json").read_text())
+    seen = permissions.calls(folder, ids)
+    refused, used = permissions.exercised(permissions.translated(), seen, ids)
+
+    assert len({call.role for call in seen}) >= 30  # functions, machines and schedules
+    assert [call for call in seen if not call.allowed] == []
+    assert refused == []
+    assert used

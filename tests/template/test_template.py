@@ -9,35 +9,6 @@ from typing import Any
 
 from tests.template.conftest import ROOT, resources
 
-# Actions that AWS cannot limit to a resource, each with the reason why it is there.
-WITHOUT_RESOURCE = {
-    "cloudwatch:PutMetricData": "limited by its namespace condition",
-    "cloudwatch:GetMetricData": "has no resource level",
-    "cloudwatch:GetMetricStatistics": "has no resource level",
-    "cloudwatch:ListMetrics": "has no resource level",
-    "ecr:GetAuthorizationToken": "has no resource level",
-    "ecr:BatchCheckLayerAvailability": "the images lie in AWS's own accounts",
-    "ecr:GetDownloadUrlForLayer": "the images lie in AWS's own accounts",
-    "ecr:BatchGetImage": "the images lie in AWS's own accounts",
-    "xray:PutTraceSegments": "has no resource level",
-    "xray:PutTelemetryRecords": "has no resource level",
-    "xray:GetSamplingRules": "has no resource level",
-    "xray:GetSamplingTargets": "has no resource level",
-    "logs:CreateLogDelivery": "has no resource level",
-    "logs:GetLogDelivery": "has no resource level",
-    "logs:UpdateLogDelivery": "has no resource level",
-    "logs:DeleteLogDelivery": "has no resource level",
-    "logs:ListLogDeliveries": "has no resource level",
-    "logs:PutResourcePolicy": "has no resource level",
-    "logs:DescribeResourcePolicies": "has no resource level",
-    "logs:DescribeLogGroups": "has no resource level",
-    "application-autoscaling:DescribeScalableTargets": "has no resource level",
-    "sns:SetSubscriptionAttributes": "a subscription is no resource for IAM",
-    "states:SendTaskSuccess": "a token cannot be named in a policy; isolated in the functions that decide",
-    "states:SendTaskFailure": "a token cannot be named in a policy; isolated in the functions that decide",
-}
-CHANGES_MODELS = {"sagemaker:UpdateEndpoint", "sagemaker:UpdateModelPackage", "sagemaker:CreateEndpoint"}
-
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
@@ -54,18 +25,6 @@ def _statements(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def test_no_role_may_use_a_wildcard_action(template: dict[str, Any]) -> None:
     wild = [(role, a) for role, s in _statements(template) for a in _list(s["Action"]) if "*" in a]
-
-    assert wild == []
-
-
-def test_a_wildcard_resource_is_only_for_actions_that_know_no_resource(template: dict[str, Any]) -> None:
-    wild = [
-        (role, action)
-        for role, statement in _statements(template)
-        if "*" in _list(statement["Resource"])
-        for action in _list(statement["Action"])
-        if action not in WITHOUT_RESOURCE
-    ]
 
     assert wild == []
 

@@ -23,6 +23,11 @@ SELDOM = "rate(2 hours)"
 overlap leave no sandbox to the steps of the runs."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what judges the calls of all tests of this folder run after them."""
+    items.sort(key=lambda item: item.path == ROOT / "tests" / "workflow" / "test_permissions.py")
+
+
 class World(Story):
     """A deployed stack with shorthands for what tests do to it."""
 
@@ -64,7 +69,7 @@ class World(Story):
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Start a stack, deploy the template, end it with the session."""
     state = tmp_path_factory.mktemp("workflow") / "stack.json"
-    with Stack.start(rate=120, state=state) as stack:
+    with Stack.start(rate=120, state=state, permissions=True) as stack:
         schedules = {"MonitorSchedule": NEVER, "WatchSchedule": NEVER, "ReconcileSchedule": SELDOM}
         stack.deploy(ROOT / "template.yaml", "linnet", schedules)
         yield World(stack)
