@@ -27,7 +27,12 @@ NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
 
 @pytest.fixture
 def serving(world: World) -> World:
-    """Return a world in which flights is onboarded and serves with the baseline of its winter data."""
+    """Return a world in which flights serves."""
+    return served(world)
+
+
+def served(world: World) -> World:
+    """Let flights be onboarded and serve with the baseline of its winter data."""
     from linnet.events.spec import check_spec, spec_json  # noqa: PLC0415
 
     spec = spec_json(check_spec(flights.spec()))
