@@ -68,14 +68,6 @@ WITHOUT_RESOURCE = {
 """The calls that a policy cannot limit to a resource, each with what limits it instead."""
 
 
-class _ManagedPolicies:
-    def load(self) -> dict[str, str]:
-        """Return the managed policies that SAM gives a role by name."""
-        service = {"AWSLambdaBasicExecutionRole": "service-role/AWSLambdaBasicExecutionRole"}
-        names = ("AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess", "AWSLambdaBasicExecutionRole")
-        return {name: f"arn:aws:iam::aws:policy/{service.get(name, name)}" for name in names}
-
-
 def grants(template: Mapping[str, Any]) -> list[Grant]:
     """Return every grant of the template's roles."""
     return [

@@ -28,7 +28,12 @@ NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
 
 @pytest.fixture
 def serving(world: World) -> World:
-    """Return a world in which flights is onboarded and serves with the baseline of its winter data."""
+    """Return a world in which flights serves."""
+    return served(world)
+
+
+def served(world: World) -> World:
+    """Let flights be onboarded and serve with the baseline of its winter data."""
     baseline = f"s3://{BUCKET}/baselines/flights/r0123456789ab"
     spec = serve(run="r0123456789ab", baseline=baseline, at="2026-11-21T09:00:00Z")
     lines = flights.requests(season="winter", count=3000)[300:]

@@ -34,6 +34,11 @@ ON = {"enabled": True, "sample": 500, "minimum_rows": 100}
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
+    """Return a model.tar.gz."""
+    return learnt()
+
+
+def learnt() -> bytes:
     """Return the model.tar.gz of a booster that learnt lateness from winter's flights."""
     content = flights.batch(rows=4000)
     text = next(text for name, text in content.items() if name.endswith(".csv")).decode()
@@ -54,6 +59,11 @@ def archive() -> bytes:
 @pytest.fixture
 def serving(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> World:
     """Return a world in which flights serves and the order of its features is watched."""
+    return served(world, archive, monkeypatch)
+
+
+def served(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Let flights serve and the order of its features be watched."""
     role = "arn:aws:iam::123456789012:role/linnet-sagemaker"
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("LINNET_SAGEMAKER_ROLE", role)

@@ -71,6 +71,11 @@ class _Core:
 @pytest.fixture
 def lab(intake: World, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """Return the local SageMaker's core behind the gateways' client."""
+    return behind(monkeypatch)
+
+
+def behind(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """Put a new core behind the gateways' client."""
     made = Lab()
     real, core = clients.client, _Core(made)
     for module in ("candidates", "jobs", "machines", "removal", "sagemaker", "trials"):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.template.conftest import (
     ROOT,
     resources,
@@ -59,6 +61,8 @@ def samples() -> dict[str, dict[str, Any]]:
     return {name: event for name, event in found.items() if isinstance(event, dict) and "detail-type" in event}
 
 
+WATCHED = ("retrain", "release", "rollback")
+"""The machines whose ends free what they held."""
 EXPECTED = json.loads((Path(__file__).parent / "rules.json").read_text())
 
 
@@ -83,3 +87,80 @@ def test_every_event_rule_is_woken_by_some_sample(template: Any) -> None:
     rules = {n for n, r in resources(template, "AWS::Events::Rule").items() if "EventPattern" in r}
 
     assert rules == {name for woken in EXPECTED.values() for name in woken}
+
+
+SHAPES = json.loads((Path(__file__).parent / "aws_shapes.json").read_text())
+"""The events that AWS documents, with all their fields and values of ours (S3 user guide "Event message structure", SageMaker
+"Events from Amazon SageMaker AI", CloudWatch "Alarm events and EventBridge", Step Functions "Automating event delivery")."""
+DATA, SPEC, DRIFT, STANDING = "OnSignalDataArrived", "OnSpecSpec", "OnSignalDriftAlarm", "OnFindingStandingAlarm"
+PACKAGE, ENDED = "OnPackageStatusPackageStatus", "OnWorkflowEndedExecutionEnded"
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:linnet-"
+
+
+@pytest.mark.parametrize(
+    ("shape", "changed", "woken"),
+    [
+        ("object", {}, DATA),
+        ("object", {"reason": "CompleteMultipartUpload"}, DATA),
+        ("object", {"object": {"key": "raw-data/flights/"}}, DATA),
+        ("object", {"object": {"key": "specs/flights.yaml"}}, SPEC),
+        ("object", {"object": {"key": "models/raw-data/a.csv"}}, ""),
+        ("object", {"object": {"key": "raw-data"}}, ""),
+        ("object", {"bucket": {"name": "linnet-data-2"}, "object": {"key": "raw-data/flights/a.csv"}}, ""),
+        ("package", {}, PACKAGE),
+        ("package", {"ModelApprovalStatus": "Rejected"}, PACKAGE),
+        ("package", {"ModelApprovalStatus": "PendingManualApproval"}, ""),
+        ("package", {"ModelPackageStatus": "InProgress"}, PACKAGE),
+        ("package", {"ModelPackageGroupName": "linnets-flights"}, ""),
+        ("package", {"ModelPackageGroupName": "other-linnet-flights"}, ""),
+        ("training job", {}, ""),
+        ("training job", {"TrainingJobStatus": "Failed"}, ""),
+        ("endpoint", {}, ""),
+        ("deployment", {}, ""),
+        ("processing job", {}, ""),
+        *(
+            (kind, {"alarmName": f"linnet-flights-{purpose}", "state": {"value": state}}, rule)
+            for kind in ("alarm", "composite alarm")
+            for purposes, woken in (
+                (("drift", "quality", "bias", "attribution"), {"ALARM": DRIFT}),
+                (("slow", "failing", "silent"), {"ALARM": STANDING, "OK": STANDING}),
+                (("verdict", "drift-2", "drifting"), {}),
+            )
+            for purpose in purposes
+            for state, rule in ({"ALARM": "", "OK": "", "INSUFFICIENT_DATA": ""} | woken).items()
+        ),
+        ("alarm", {"alarmName": "flights-drift"}, ""),
+        ("alarm", {"alarmName": "linnet-drift"}, ""),
+        *(
+            ("execution", {"status": status, "stateMachineArn": MACHINE + machine}, rule)
+            for machine in ("retrain", "release", "rollback", "watch", "monitor", "intake", "onboard", "offboard")
+            for status, rule in dict.fromkeys(("RUNNING", "SUCCEEDED"), "").items()
+            | dict.fromkeys(("FAILED", "TIMED_OUT", "ABORTED"), ENDED if machine in WATCHED else "").items()
+        ),
+        ("execution", {"stateMachineArn": MACHINE + "release-2"}, ""),
+    ],
+)
+def test_a_documented_event_wakes_exactly_one_rule_or_none(
+    template: Any, shape: str, changed: dict[str, Any], woken: str
+) -> None:
+    event = SHAPES[shape]
+    detail = {
+        name: {**value, **changed.get(name, {})} if isinstance(value, dict) else changed.get(name, value)
+        for name, value in event["detail"].items()
+    }
+    rules = resources(template, "AWS::Events::Rule")
+
+    found = [name.replace("Function", "") for name, rule in rules.items() if _matches(rule, event | {"detail": detail})]
+
+    assert set(changed) <= set(event["detail"])
+    assert found == ([woken] if woken else [])
+
+
+def test_every_rule_on_the_default_bus_is_woken_by_a_documented_event(template: Any) -> None:
+    rules = {
+        name.replace("Function", "")
+        for name, rule in resources(template, "AWS::Events::Rule").items()
+        if "EventPattern" in rule and "EventBusName" not in rule
+    }
+
+    assert rules == {DATA, SPEC, DRIFT, STANDING, PACKAGE, ENDED}
