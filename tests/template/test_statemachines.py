@@ -14,7 +14,8 @@ import pytest
 
 from tests.template.conftest import ROOT, load, machines, states, substitutions
 
-HANDLER_ERRORS = {"BadInputError", "DataError", "NotFoundError", "BusyError", "ConflictError", "UnknownOutcomeError"}
+HANDLER_ERRORS = {"BadInputError", "DataError", "NotFoundError", "BusyError", "ConflictError", "UnknownOutcomeError",
+                  "NameTakenError", "JobFailedError"}  # fmt: skip
 AWS_ERRORS = re.compile(
     r"^(States\.(ALL|Timeout|TaskFailed|HeartbeatTimeout|Permissions|Runtime|DataLimitExceeded|QueryEvaluationError)"
     r"|Lambda\.(ServiceException|AWSLambdaException|SdkClientException|TooManyRequestsException"
