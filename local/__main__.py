@@ -34,6 +34,9 @@ def main() -> None:
     refused.add_argument("operation", help="such as CreateTrainingJob")
     refused.add_argument("code", choices=("ThrottlingException", "ResourceLimitExceeded", "AccessDeniedException"))
     refused.add_argument("--times", type=int, default=1)
+    lost = happens.add_parser("lose_answers", help="carry out the next calls of a SageMaker operation unheard")
+    lost.add_argument("operation", help="such as CreateTrainingJob")
+    lost.add_argument("--times", type=int, default=1)
     commands.add_parser("down", help="end the stack")
     options = parser.parse_args()
     does = {"up": _up, "demo": _demo, "status": _status, "trouble": _trouble, "down": _down}

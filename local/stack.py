@@ -54,13 +54,14 @@ class Stack:
     @classmethod
     def start(
         cls, *, rate: float = 60.0, port: int = 0, state: Path = STATE, attached: bool = True, pristine: bool = False,
-        permissions: bool = False,
+        permissions: bool = False, front: str = "",
     ) -> Stack:  # fmt: skip
         """Start a stack and return when it answers.
 
         `rate` is how much faster deliberate waiting and timestamps run (1 is real time). An attached stack ends with
         this process. A pristine one is the emulator as published, for tests of what it lacks. With `permissions` it
-        evaluates IAM and writes each kind of call of a role to `calls`.
+        evaluates IAM and writes each kind of call of a role to `calls`. `front` is the address
+        of what stands in front of the stack (a proxy): functions, jobs and workflows call SageMaker and all else there.
 
         Raises:
             RuntimeError: when the process ends or does not answer within 60 seconds; holds the end of its log.
@@ -81,6 +82,7 @@ class Stack:
         command += ["--calls", str(state.with_name(CALLS))] * permissions
         # A Lambda sandbox inherits this environment: nothing of the caller's shell may reach handlers.
         environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _CREDENTIALS
+        environment |= {"AWS_ENDPOINT_URL": front} if front else {}
         log = state.with_suffix(".log")
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -162,7 +164,8 @@ class Stack:
         """Let something happen that only fate does on AWS; return an empty text, or why it cannot happen.
 
         `interrupt_training_job(name=)` takes a spot instance away, `fail_next_rollback(endpoint=)` and
-        `system_update(endpoint=, seconds=)` befall an endpoint; `refuse_calls(operation=, code=, times=)` a busy account.
+        `system_update(endpoint=, seconds=)` befall an endpoint; `refuse_calls(operation=, code=, times=)` a busy account,
+        `lose_answers(operation=, times=)` its network.
         """
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
         signed = AWSRequest("POST", self.endpoint, headers, json.dumps(arguments).encode())

@@ -70,6 +70,7 @@ class SageMaker:
         self._jobs = Jobs(self._world, models.definition, experiments)
         self._runtime = Runtime(self._world, self._endpoints)
         self._refused: dict[str, list[str]] = {}
+        self._unheard: dict[str, int] = {}
         tunings, tags = Tunings(self._world, self._jobs), Tags(self._world)
         self._services = (registry, models, configs, self._endpoints, self._jobs, tunings, tags, experiments)
 
@@ -82,6 +83,11 @@ class SageMaker:
         """
         check_request(operation, params)
         self._refuse(operation)
+        if self._is_unheard(operation):
+            self._carry_out(operation, params)  # nobody hears the answer, and so the caller's SDK asks again
+        return self._carry_out(operation, params)
+
+    def _carry_out(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         if not operation.startswith(_VERBS):
             raise not_emulated(operation)
         method = xform_name(operation)
@@ -110,6 +116,18 @@ class SageMaker:
             raise invalid(f"code {code!r} is not one that fate hands out: allowed are {', '.join(_REFUSALS)}")
         with self._world.locked():
             self._refused[operation] = [code] * int(times)
+
+    def lose_answers(self, operation: str, times: int) -> None:
+        """Let the answers to the next calls of an operation be lost: each is asked again at once, as every SDK does."""
+        with self._world.locked():
+            self._unheard[operation] = int(times)
+
+    def _is_unheard(self, operation: str) -> bool:
+        with self._world.locked():
+            left = self._unheard.pop(operation, 0)
+            if left > 1:
+                self._unheard[operation] = left - 1
+            return left > 0
 
     def _refuse(self, operation: str) -> None:
         with self._world.locked():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import boto3
+from botocore import xform_name
+from botocore.exceptions import ClientError
 from ministack import app
 from ministack.core import responses, router
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, s3
@@ -32,7 +36,7 @@ _LOOK_SECONDS = 0.05
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 _TARGET = "SageMaker."
 _LOCAL = "Local:"
-TROUBLES = ("interrupt_training_job", "fail_next_rollback", "system_update", "refuse_calls")
+TROUBLES = ("interrupt_training_job", "fail_next_rollback", "system_update", "refuse_calls", "lose_answers")
 """What only fate does on AWS, and a person may ask for here: methods of the local SageMaker that no API has."""
 _OPTIMISED = {
     "createTrainingJob": "TrainingJob",
@@ -139,7 +143,8 @@ def register(clock: WallClock, build: Path) -> Callable[[], None]:
             if where not in made:
                 aws = Neighbours(account, region)
                 keys = {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": region}
-                keys |= {"AWS_REGION": region, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{app._resolve_port()}"}
+                own = f"http://127.0.0.1:{app._resolve_port()}"
+                keys |= {"AWS_REGION": region, "AWS_ENDPOINT_URL": os.environ.get("AWS_ENDPOINT_URL", own)}
                 executors.append(ProcessExecutor(aws, build / "sagemaker" / f"{account}-{region}", credentials=keys))
                 made[where] = SageMaker(clock=clock, aws=aws, executor=executors[-1], account=account, region=region)
         return made[where]
@@ -240,9 +245,9 @@ def error_name(code: str, base: str) -> str:
 def _optimised(here: Callable[[], SageMaker], action: str, job: str) -> Callable[[str, dict[str, Any]], Any]:
     operation = action[0].upper() + action[1:]
 
-    def call(name: str, params: dict[str, Any]) -> dict[str, Any]:
+    def call(name: str, params: dict[str, Any], ask: Callable[[str, dict[str, Any]], Any] | None = None) -> Any:
         try:
-            return here().call(name, params)
+            return (ask or here().call)(name, params)
         except ApiError as error:
             raise states._ExecutionError(
                 error_name(error.code, "AmazonSageMakerException"),
@@ -252,7 +257,7 @@ def _optimised(here: Callable[[], SageMaker], action: str, job: str) -> Callable
     def run(resource: str, params: dict[str, Any]) -> dict[str, Any]:
         if resource.endswith(".sync") and not job:
             raise states._ExecutionError("States.Runtime", f"{resource}: {action} has no .sync form")
-        answer = call(operation, params)
+        answer: dict[str, Any] = call(operation, params, _ask_in_front if "AWS_ENDPOINT_URL" in os.environ else None)
         if not resource.endswith(".sync"):
             return answer
         which, mine = {f"{job}Name": params[f"{job}Name"]}, attempt.get()
@@ -271,6 +276,22 @@ def _optimised(here: Callable[[], SageMaker], action: str, job: str) -> Callable
         return shown
 
     return run
+
+
+def _ask_in_front(operation: str, params: dict[str, Any]) -> Any:
+    """Call an operation at AWS_ENDPOINT_URL, where something stands in front of this stack, as an SDK does: with retries.
+
+    Raises:
+        ApiError: the last answer's.
+    """
+    session = boto3.Session(responses.get_account_id(), "test", region_name=responses.get_region())
+    sagemaker: Any = session.client("sagemaker")  # a session of its own: branches of a workflow are threads
+    try:
+        return getattr(sagemaker, xform_name(operation))(**params)
+    except ClientError as error:
+        answer = error.response
+        code, status = answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+        raise ApiError(code, answer["Error"]["Message"], status) from None
 
 
 def _milliseconds(value: Any, shape: Any) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from linnet.decisions import failures
-from linnet.errors import BusyError, NotFoundError
+from linnet.errors import BusyError, JobFailedError, NameTakenError, NotFoundError
 from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import jobs, ledger, runs
+from local.sagemaker.ports import JobOutcome
 from models.diamonds import data as diamonds
 from models.flights import data as flights
-from tests.contract.onboarding_world import CONTEXT, World, handler, world  # noqa: F401 - a fixture
+from tests.contract.onboarding_world import CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
 from tests.contract.test_intake import MODEL, intake  # noqa: F401 - a fixture
 from tests.contract.test_retrain_functions import lab  # noqa: F401 - a fixture
 from tests.sagemaker.doubles import IMAGE, Lab
@@ -143,6 +145,63 @@ def begin_jobs(lab: Lab) -> None:
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )  # fmt: skip
     lab.clock.advance(0)
+
+
+def adopted(request: dict[str, Any]) -> dict[str, Any]:
+    return dict(handler("adopt_job")({"model": MODEL, "correlation_id": "c", "request": request}, CONTEXT))
+
+
+def test_f28_a_job_whose_making_was_not_heard_is_waited_for_and_its_artifact_taken(running: Lab) -> None:
+    request = planned()["request"]
+    running.call("CreateTrainingJob", **request)
+    running.clock.advance(0)
+    with pytest.raises(BusyError, match=f"training_job linnet-{MODEL}-{RUN} is InProgress"):
+        adopted(request)
+    running.executor.jobs[0].complete(model_artifacts="s3://linnet-data/made/model.tar.gz")
+
+    assert adopted(request) == {
+        "training_job": f"linnet-{MODEL}-{RUN}",
+        "artifact": "s3://linnet-data/made/model.tar.gz",
+    }
+    assert len(running.executor.jobs) == 1
+    with pytest.raises(NameTakenError, match=r"differs from what is asked in HyperParameters.max_depth, RoleArn$"):
+        adopted(request | {"RoleArn": "arn:aws:iam::1:role/x", "HyperParameters": {"max_depth": "99"}})
+    with pytest.raises(NotFoundError, match="cannot be described"):
+        adopted(request | {"TrainingJobName": "nobodys"})
+
+
+def test_f28_tuning_processing_and_transform_jobs_are_adopted_too(running: Lab) -> None:
+    ranges = {"max-iter": {"type": "integer", "min": 10, "max": 200}}
+    asked = {"ranges": ranges, "max_jobs": 1, "max_parallel": 1, "early_stopping": False}
+    tuning = planned(diamonds, metrics={"validation:auc": "auc=(.*)"}, tuning=asked)["request"]
+    running.call("CreateHyperParameterTuningJob", **tuning)
+    begin_jobs(running)
+    transform = running.call("DescribeTransformJob", TransformJobName=f"linnet-{MODEL}-{RUN}-champion")
+    reading = sample("adopt_job")["request"]
+    running.call("CreateProcessingJob", **reading)
+    running.clock.advance(0)
+    for job in running.executor.jobs:
+        job.report.metric("validation:auc", 0.9)
+        job.complete(model_artifacts="s3://linnet-data/0/model.tar.gz")
+
+    members = ("TransformJobName", "ModelName", "TransformInput", "TransformResources")
+    assert adopted(tuning) == {"tuning_job": f"linnet-{RUN}"}
+    assert adopted({name: transform[name] for name in members}) == {}
+    assert adopted(reading) == {}
+
+
+def test_f28_an_adopted_job_that_failed_is_told_as_one_that_was_waited_for(running: Lab) -> None:
+    request = planned()["request"]
+    running.call("CreateTrainingJob", **request)
+    running.clock.advance(0)
+    running.executor.jobs[0].report.done(JobOutcome("Failed", failure_reason="AlgorithmError: exit code 1"))
+    with pytest.raises(JobFailedError) as caught:
+        adopted(request)
+
+    cause = json.dumps({"errorMessage": str(caught.value), "errorType": "JobFailedError"})
+    ended = failures.ending("TrainingFailed", cause, "JobFailedError")
+    assert (ended.outcome, ended.error) == ("failed", "TrainingFailed")
+    assert ended.why == f"TrainingFailed: training job linnet-{MODEL}-{RUN} is Failed: AlgorithmError: exit code 1"
 
 
 FAILURE = {"Error": "TrainingFailed", "Cause": "the step broke"}

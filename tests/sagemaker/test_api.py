@@ -73,6 +73,15 @@ def test_fate_refuses_so_many_calls_of_one_operation_as_it_was_asked_to(lab: Lab
         lab.sagemaker.refuse_calls("ListModels", "Whatever", 1)
 
 
+def test_f28_a_call_whose_answer_is_lost_is_carried_out_and_asked_again_as_often_as_fate_was_asked_to(lab: Lab) -> None:
+    lab.sagemaker.lose_answers("CreateModelPackageGroup", 2)
+
+    refused = [lab.refused("CreateModelPackageGroup", ModelPackageGroupName=name) for name in ("a", "b", "c")]
+    assert refused == ["ValidationException", "ValidationException", ""]
+    listed = lab.call("ListModelPackageGroups")["ModelPackageGroupSummaryList"]
+    assert sorted(found["ModelPackageGroupName"] for found in listed) == ["a", "b", "c"]
+
+
 def test_no_inner_method_can_be_called_as_an_operation(lab: Lab) -> None:
     with pytest.raises(ApiError, match="UnknownOperationException"):
         lab.call("Find")

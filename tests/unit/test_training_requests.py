@@ -309,6 +309,10 @@ def described(status: str, secondary: str = "", reason: str = "", kind: str = "T
     return json.dumps(found | limits | ({"FailureReason": reason} if reason else {}))
 
 
+def told(error: str, message: str) -> str:
+    return json.dumps({"errorMessage": message, "errorType": error})
+
+
 @pytest.mark.parametrize(
     ("code", "cause", "outcome", "error", "why"),
     [
@@ -347,6 +351,11 @@ def described(status: str, secondary: str = "", reason: str = "", kind: str = "T
          "exceeded", "errorType": "ClientError"}), "throttled", "Throttled", "CreateModel"),
         ("ClientError", json.dumps({"errorMessage": "An error occurred (AccessDenied) when calling GetObject: no",
          "errorType": "ClientError"}), "failed", "TrainingFailed", "AccessDenied"),
+        ("NameTakenError", told("NameTakenError", "training_job a exists and differs from what is asked in RoleArn"),
+         "lost answer", "LostAnswer", "differs"),
+        ("JobFailedError", told("JobFailedError", described("Failed", reason="AlgorithmError: exit 1")), "failed",
+         "TrainingFailed", "exit 1"),
+        ("JobFailedError", told("JobFailedError", described("Stopped")), "stopped", "RunStopped", "by a person"),
         ("", "not JSON {", "failed", "TrainingFailed", "not JSON"),
         ("", "[1]", "failed", "TrainingFailed", "[1]"),
     ],

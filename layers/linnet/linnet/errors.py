@@ -37,3 +37,11 @@ class ConflictError(LinnetError):
 
 class UnknownOutcomeError(LinnetError):
     """The evidence is missing or unreadable; unknown is never treated as healthy (I7)."""
+
+
+class NameTakenError(LinnetError):
+    """The name of what is to be made belongs to something else; trying again under the same name is wrong."""
+
+
+class JobFailedError(LinnetError):
+    """A SageMaker job ended without completing; the message is its description as JSON, as a `.sync` task tells it."""

@@ -36,8 +36,9 @@ _CODES = {
     "TooManyRequestsException": "throttled",
     "InsufficientInstanceCapacity": "no capacity",
     "CapacityError": "no capacity",
-    # A job's name is the run's own: one that exists was made by a call of this run whose answer was lost (F28).
+    # A job's name is the run's own: one that exists was made by a call whose answer was lost (F28).
     "ResourceInUse": "lost answer",
+    "NameTakenError": "lost answer",  # not what this run asks: not adopted, the run is made again under another name
 }
 _LONGEST = 1000
 
@@ -59,6 +60,7 @@ def ending(error: str, cause: str, code: str = "") -> Ending:
     `code` is the error name that Step Functions gave, where it is not `error` itself.
     """
     told = _object(cause)
+    told = _object(str(told.get("errorMessage", ""))) or told  # of an adopted job (errors.JobFailedError)
     kind = next((k for k in _KINDS if f"{k}Status" in told), None)
     if kind:
         outcome, why = _of_job(kind, told)

@@ -1,19 +1,21 @@
-"""A run's SageMaker jobs: stopped and seen stopped when the run breaks, counted when it ends, the best of a tuning found."""
+"""A run's SageMaker jobs: adopted, stopped and seen stopped, counted; the best of a tuning found."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import names, processing, training, tuning
-from linnet.errors import BusyError, NotFoundError
+from linnet.decisions import adoption, names, processing, training, tuning
+from linnet.errors import BusyError, JobFailedError, NameTakenError, NotFoundError
 from linnet.gateways.clients import client
 from linnet.gateways.removal import is_gone
 from linnet.settings import settings
 
+_KINDS = ("training_job", "hyper_parameter_tuning_job", "processing_job", "transform_job")
 _LOOKS, _SECONDS = 20, 0.5
 """How often, and how far apart, a job that was told to stop is looked at before the caller must come again."""
 
@@ -45,6 +47,36 @@ def _described(kind: str, name: str) -> dict[str, Any] | None:
 
 def _title(kind: str) -> str:
     return "".join(word.capitalize() for word in kind.split("_"))
+
+
+def adopt(request: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the job made that SageMaker has under the name of a refused Create request (F28).
+
+    A name follows from its intent, so a job that does what `request` asks was made by an earlier call whose answer was
+    lost. Return `{training_job, artifact}`, `{tuning_job}`, or `{}` for a processing or transform job.
+
+    Raises:
+        BusyError: it still works; asking again is right.
+        NameTakenError: it does something else than `request` asks; names the fields that differ, not their values.
+        JobFailedError: it ended without completing.
+        NotFoundError: there is no such job.
+    """
+    kind = next(kind for kind in _KINDS if f"{_title(kind)}Name" in request)
+    name = str(request[f"{_title(kind)}Name"])
+    found = _described(kind, name)
+    if found is None:
+        raise NotFoundError(f"{kind} {name} is said to exist and cannot be described")
+    differing = adoption.differences(request, found)
+    if differing:
+        raise NameTakenError(f"{kind} {name} exists and differs from what is asked in {', '.join(differing)}")
+    status = str(found[f"{_title(kind)}Status"])
+    if status in ("InProgress", "Stopping"):
+        raise BusyError(f"{kind} {name} is {status}")
+    if status != "Completed":
+        raise JobFailedError(json.dumps({key: found[key] for key in adoption.TELLING if key in found}))
+    if kind == "training_job":
+        return {"training_job": name, "artifact": str(found["ModelArtifacts"]["S3ModelArtifacts"])}
+    return {"tuning_job": name} if kind == "hyper_parameter_tuning_job" else {}
 
 
 def stop(model: str, run: str) -> dict[str, str]:
