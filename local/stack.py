@@ -168,9 +168,10 @@ class Stack:
         `lose_answers(operation=, times=)` its network.
         """
         headers = {"x-amz-target": f"SageMaker.Local:{what}", "content-type": "application/x-amz-json-1.1"}
-        signed = AWSRequest("POST", self.endpoint, headers, json.dumps(arguments).encode())
+        body = json.dumps(arguments).encode()
+        signed = AWSRequest("POST", self.endpoint, headers, body)
         SigV4Auth(Credentials("test", "test"), "sagemaker", REGION).add_auth(signed)
-        request = urllib.request.Request(self.endpoint, signed.body, dict(signed.headers))  # noqa: S310 - http
+        request = urllib.request.Request(self.endpoint, body, dict(signed.headers))  # noqa: S310 - http
         try:
             urllib.request.urlopen(request, timeout=30).read()  # noqa: S310 - loopback # nosec B310
         except urllib.error.HTTPError as error:

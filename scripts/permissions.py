@@ -228,7 +228,8 @@ Every function and every state machine has a role of its own. The end-to-end and
 evaluation of IAM switched on: a call that a role does not allow fails there as it does on AWS. All calls are written down
 and held against the policies of the translated template, those of state machines too; a grant that no call used fails the
 test, unless it stands in this table. No action has a wildcard; `iam:PassRole` is for one role and one service. What the
-reasons are is written in scripts/needed.py: those that follow from another grant are asked of every role that has it.
+reasons are is written in scripts/needed.py: those that follow from another grant are asked of every role that has it; for
+roads of Linnet's own that only the contract tests play, the page is the one that names the action of the call.
 
 SAM itself adds two AWS managed policies to roles: AWSLambdaBasicExecutionRole (write logs) and AWSXrayWriteOnlyAccess.
 
