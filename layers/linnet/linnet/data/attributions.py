@@ -18,6 +18,7 @@ import importlib.util
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -37,6 +38,9 @@ BACKGROUND = 20
 """A feature is left out by giving it the values of so many baseline rows."""
 EXPLAINED = 300
 """The shap library asks the model about 80 times for each feature of a row, so no more rows than these."""
+
+MOST_UNPACKED, MOST_MEMBERS, RATIO, SLACK = 4 * 1024**3, 10_000, 100, 1024**2
+"""What an archive may unpack to: bytes, members, and bytes for each packed one beyond the slack (practice.md B4)."""
 
 
 class AttributionError(Exception):
@@ -126,17 +130,26 @@ def unpack(folder: Path, into: Path) -> Path:
     """Unpack the regular files of the one archive in a folder.
 
     Raises:
-        AttributionError: a member would lie outside.
+        AttributionError: a member would lie outside, or there are too many or too large ones for the archive's size.
     """
-    with tarfile.open(str(only_file(folder))) as archive:
-        for member in archive:
+    packed = only_file(folder)
+    left = min(MOST_UNPACKED, RATIO * packed.stat().st_size + SLACK)
+    with tarfile.open(str(packed)) as archive:
+        for count, member in enumerate(archive, 1):
+            left -= member.size
+            if left < 0 or count > MOST_MEMBERS:
+                raise AttributionError(
+                    f"the archive of input {folder.name} unpacks to too much at {member.name}; allowed: {MOST_MEMBERS} files,"
+                    f" {RATIO} times the archive's size, {MOST_UNPACKED} bytes"
+                )
             target = Path(member.name)
             if target.is_absolute() or ".." in target.parts:
                 raise AttributionError(f"the archive of input {folder.name} names a file outside of it: {member.name}")
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None:
                 (into / target).parent.mkdir(parents=True, exist_ok=True)
-                (into / target).write_bytes(content.read())
+                with (into / target).open("wb") as file:
+                    shutil.copyfileobj(content, file)
     return into
 
 

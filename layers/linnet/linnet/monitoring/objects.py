@@ -12,14 +12,14 @@ import pyarrow.json as pajson
 
 from linnet.monitoring import template
 from linnet.monitoring.records import NULLS, field_of
-from linnet.monitoring.tables import DataError, Source, plain_batch
+from linnet.monitoring.tables import DataError, Limits, Source, plain_batch
 
 _SAMPLED_LINES = 1_000
 """So many lines say which columns there are, and of which type they probably are."""
 _TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
-def read_objects(source: Source, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def read_objects(source: Source, columns: Sequence[str] | None, limits: Limits) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file, missing ones (`NULLS` too) as null, in the types of `read_table` or as text.
 
     Raises:
@@ -30,6 +30,8 @@ def read_objects(source: Source, columns: Sequence[str] | None) -> Iterator[pa.R
     for piece in template.pieces([source.content]):
         if schema is None:
             schema = _schema(source.name, piece, columns)
+            if len(schema) > limits.columns:
+                raise DataError(source.name, "columns", len(schema), f"at most {limits.columns} columns")
         batch = _plain(piece, schema)
         yield batch if batch is not None else _careful(source.name, piece, schema.names, before)
         before += piece.count(b"\n")

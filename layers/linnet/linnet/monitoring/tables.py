@@ -134,12 +134,12 @@ def _read(
     source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
 ) -> Iterator[pa.RecordBatch]:
     if source.format == "csv":
-        return _read_csv(source, columns, numeric)
+        return _read_csv(source, columns, numeric, limits)
     if source.format == "parquet":
         return _read_parquet(source, limits)
     from linnet.monitoring.objects import read_objects  # noqa: PLC0415 - imports that other files need not pay
 
-    return read_objects(source, columns)
+    return read_objects(source, columns, limits)
 
 
 def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
@@ -178,10 +178,12 @@ def _bytes_of(source: Source) -> bytes | mmap.mmap:
             return b""
 
 
-def _read_csv(source: Source, columns: Sequence[str] | None, numeric: Collection[str]) -> Iterator[pa.RecordBatch]:
+def _read_csv(
+    source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
+) -> Iterator[pa.RecordBatch]:
     rows = 0
     try:
-        for batch in _read_plain(source, columns, numeric):
+        for batch in _read_plain(source, columns, numeric, limits):
             rows += batch.num_rows
             yield batch
     except pa.ArrowInvalid:
@@ -190,14 +192,16 @@ def _read_csv(source: Source, columns: Sequence[str] | None, numeric: Collection
         if rows:
             return
     # Not plain, wrong or empty: the careful reader reads on from here, or says what is wrong and where.
-    for batch in _read_carefully(source, columns):
+    for batch in _read_carefully(source, columns, limits):
         known = min(rows, batch.num_rows)
         rows -= known
         if known < batch.num_rows or not known:
             yield batch.slice(known)
 
 
-def _read_plain(source: Source, columns: Sequence[str] | None, numeric: Collection[str]) -> Iterator[pa.RecordBatch]:
+def _read_plain(
+    source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file without a quote, in which every line feed ends a row, so that all cores can read it.
 
     Raises:
@@ -209,7 +213,9 @@ def _read_plain(source: Source, columns: Sequence[str] | None, numeric: Collecti
         io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
         ThreadPoolExecutor(pa.cpu_count()) as pool,
     ):
-        names = list(columns) if columns is not None else _header(source.name, _plain(file.readline(_BLOCK_BYTES)))
+        names = (
+            list(columns) if columns is not None else _header(source.name, _plain(file.readline(_BLOCK_BYTES)), limits)
+        )
         for piece in _pieces(file):
             ahead.append(pool.submit(_parse, piece, names, numeric))
             if len(ahead) > pa.cpu_count():
@@ -260,7 +266,7 @@ def _conversion(names: Sequence[str], numeric: Collection[str] = ()) -> pacsv.Co
     )
 
 
-def _read_carefully(source: Source, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def _read_carefully(source: Source, columns: Sequence[str] | None, limits: Limits) -> Iterator[pa.RecordBatch]:
     content = _bytes_of(source)
     nul = content.find(b"\0")
     if nul >= 0:
@@ -273,7 +279,8 @@ def _read_carefully(source: Source, columns: Sequence[str] | None) -> Iterator[p
             raise DataError(source.name, "header", "", "a first row that names the columns")
         return
     end = content.find(b"\n")
-    names = list(columns) if columns is not None else _header(source.name, content[: end if end >= 0 else len(content)])
+    first = content[: end if end >= 0 else len(content)] if columns is None else b""
+    names = list(columns) if columns is not None else _header(source.name, first, limits)
     if columns is None and end < 0:
         content = bytes(content) + b"\n"  # a header alone, its line not ended
     try:
@@ -299,10 +306,12 @@ def _read_carefully(source: Source, columns: Sequence[str] | None) -> Iterator[p
         raise _csv_error(source.name, str(error)) from None
 
 
-def _header(file: str, line: bytes) -> list[str]:
+def _header(file: str, line: bytes, limits: Limits) -> list[str]:
+    """Return the names of the columns; too many are refused here, as Arrow takes 7 kB for each before it reads a row."""
     try:
         first = line.decode("utf-8-sig").rstrip("\r\n")
-        return next(csv.reader([first], strict=True), [""])
+        names = next(csv.reader([first], strict=True), [""])
+        return names if len(names) <= limits.columns else _checked_names(file, names, limits)
     except UnicodeDecodeError as error:
         raise DataError(file, f"header, byte {error.start}", "not UTF-8", "text in UTF-8") from None
     except csv.Error as error:
