@@ -48,12 +48,14 @@ class Stack:
 
     @classmethod
     def start(
-        cls, *, rate: float = 60.0, port: int = 0, state: Path = STATE, attached: bool = True, pristine: bool = False
-    ) -> Stack:
+        cls, *, rate: float = 60.0, port: int = 0, state: Path = STATE, attached: bool = True, pristine: bool = False,
+        also: str = "",
+    ) -> Stack:  # fmt: skip
         """Start a stack and return when it answers.
 
         `rate` is how much faster deliberate waiting and timestamps run (1 is real time). An attached stack ends with
-        this process. A pristine one is the emulator as published, for tests of what it lacks.
+        this process. A pristine one is the emulator as published, for tests of what it lacks. It listens on loopback,
+        and on the address `also` where one is given, at the same port: containers reach it at the Docker bridge's.
 
         Raises:
             RuntimeError: when the process ends or does not answer within 60 seconds; holds the end of its log.
@@ -70,7 +72,7 @@ class Stack:
             "--state",
             str(state),
         ]
-        command += ["--attached"] * attached + ["--pristine"] * pristine
+        command += ["--attached"] * attached + ["--pristine"] * pristine + (["--also", also] if also else [])
         # A Lambda sandbox inherits this environment: nothing of the caller's shell may reach handlers.
         environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _CREDENTIALS
         log = state.with_suffix(".log")
