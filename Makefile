@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test verify up down status lint bench bench-monitor deploy teardown redrive permissions clean lock
+.PHONY: help demo test verify up down status lint bench bench-monitor sam-invoke deploy teardown redrive permissions clean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -42,6 +42,9 @@ bench: .venv/dev ## measure, print ratios, write build/bench/*.json
 bench-monitor: .venv/dev ## measure the monitor against Evidently, TFDV, whylogs and Spark; installs 4 GB of them
 	@$(BIN)/python -m bench monitor
 
+sam-invoke: .venv/dev ## sam validate, sam build and sam local invoke of every function; needs Docker, takes AWS's public images
+	@scripts/sam-check public
+
 deploy: ## build and deploy to the AWS account of your credentials: make deploy STACK=linnet
 	@scripts/deploy "$(or $(STACK),linnet)"
 
@@ -58,4 +61,4 @@ lock: ## renew the pinned requirements
 	@scripts/lock
 
 clean: down ## remove what the commands made
-	@rm -rf build .venv .tools
+	@rm -rf build .venv .tools .aws-sam

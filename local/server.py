@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 lets the operating system choose")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--attached", action="store_true", help="end with the parent process")
+    parser.add_argument("--also", default="", help="a second address to listen on, for containers: the Docker bridge's")
     parser.add_argument("--pristine", action="store_true", help="the emulator as published, to see what it still lacks")
     parser.add_argument("--calls", type=Path, help="evaluate IAM and write each kind of call to this file")
     options = parser.parse_args()
 
     clock = WallClock(options.rate, time.time())
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", options.port))
-    port = listener.getsockname()[1]
+    listeners = [_listener("127.0.0.1", options.port)]
+    port = listeners[0].getsockname()[1]
+    listeners += [_listener(options.also, port)] if options.also else []
     # The emulator reads its settings while it is imported.
     os.environ.update(
         GATEWAY_PORT=str(port), BIND_HOST="127.0.0.1", IOT_MTLS_ENABLED="0", SFTP_ENABLED="0", LOG_LEVEL="WARNING"
@@ -60,7 +60,7 @@ def main() -> None:
     state = {"endpoint": f"http://127.0.0.1:{port}", "pid": os.getpid(), "rate": clock.rate, "origin": clock.origin}
     lock = _locked(options.state)
     try:
-        asyncio.run(_serve(listener, options.attached, lambda: _record(lock, state)))
+        asyncio.run(_serve(listeners, options.attached, lambda: _record(lock, state)))
     finally:
         with contextlib.suppress(FileNotFoundError):
             options.state.unlink()
@@ -69,6 +69,13 @@ def main() -> None:
         logging.shutdown()
         # Executions that wait for a token hold threads which nothing wakes; the interpreter would join them for ever.
         os._exit(0)
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    return listener
 
 
 def _extend(clock: WallClock, build: Path) -> Callable[[], None]:
@@ -99,7 +106,7 @@ def _record(descriptor: int, state: dict[str, object]) -> None:
     os.pwrite(descriptor, json.dumps(state).encode() + b"\n", 0)
 
 
-async def _serve(listener: socket.socket, attached: bool, ready: Callable[[], None]) -> None:  # noqa: FBT001
+async def _serve(listeners: list[socket.socket], attached: bool, ready: Callable[[], None]) -> None:  # noqa: FBT001
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app
@@ -110,11 +117,12 @@ async def _serve(listener: socket.socket, attached: bool, ready: Callable[[], No
     if attached:
         threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener.fileno()}" for listener in listeners]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
-    listener.listen(128)
+    for listener in listeners:
+        listener.listen(128)
 
     async def started(
         scope: dict[str, object], receive: Callable[[], object], send: Callable[[object], object]

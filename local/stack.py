@@ -54,14 +54,15 @@ class Stack:
     @classmethod
     def start(
         cls, *, rate: float = 60.0, port: int = 0, state: Path = STATE, attached: bool = True, pristine: bool = False,
-        permissions: bool = False, front: str = "",
+        permissions: bool = False, front: str = "", also: str = "",
     ) -> Stack:  # fmt: skip
         """Start a stack and return when it answers.
 
         `rate` is how much faster deliberate waiting and timestamps run (1 is real time). An attached stack ends with
         this process. A pristine one is the emulator as published, for tests of what it lacks. With `permissions` it
-        evaluates IAM and writes each kind of call of a role to `calls`. `front` is the address
-        of what stands in front of the stack (a proxy): functions, jobs and workflows call SageMaker and all else there.
+        evaluates IAM and writes each kind of call of a role to `calls`. `front` is the address of what stands in front of
+        the stack (a proxy): functions, jobs and workflows call SageMaker and all else there. It listens on loopback, and on
+        the address `also` where one is given, at the same port: containers reach it at the Docker bridge's.
 
         Raises:
             RuntimeError: when the process ends or does not answer within 60 seconds; holds the end of its log.
@@ -78,7 +79,7 @@ class Stack:
             "--state",
             str(state),
         ]
-        command += ["--attached"] * attached + ["--pristine"] * pristine
+        command += ["--attached"] * attached + ["--pristine"] * pristine + (["--also", also] if also else [])
         command += ["--calls", str(state.with_name(CALLS))] * permissions
         # A Lambda sandbox inherits this environment: nothing of the caller's shell may reach handlers.
         environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _CREDENTIALS
