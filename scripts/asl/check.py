@@ -55,8 +55,8 @@ KNOWN = Known(
     bounds={
         # The champion and the candidate.
         ("retrain", "Let both answer the held-out rows", ""): 2,
-        # The plan that it goes on with has no `on_demand`.
-        ("retrain", "May it go on on demand?", "Train"): 1,
+        # Twice: the plan that it goes on with has no `on_demand`.
+        ("retrain", "May it go on on demand?", ""): 2,
         # `large` is cut to so many.
         ("monitor", "Look at each large window", ""): 200,
         # findings.MOST_JOBS.

@@ -32,7 +32,7 @@ def worst(scope: Scope, at: str, bounds: Bounds = {}) -> int:  # noqa: B006 - ne
     """Return the events that an execution of a scope can have at most, its own start and end included.
 
     `bounds` says of `(path of the scope, state, next state)` how often that road is taken at most where a number in the
-    functions bounds it, and of `(path, Map, "")` how many items a Map has.
+    functions bounds it; of `(path, Choice, "")` the same for each road out of it; of `(path, Map, "")` how many items it has.
 
     Raises:
         UnboundedError: names the loop or the Map.
@@ -80,9 +80,10 @@ def _turns(road: Road, found: list[Road], at: str, bounds: Bounds) -> float | No
     A counter bounds a road if nobody comes back to the road without passing a state that adds one, and if nothing between
     sets it to anything else.
     """
-    limits: list[float] = []
-    if (at, road.source, road.target) in bounds:
-        limits.append(bounds[at, road.source, road.target])
+    declared = [road.target, END] if road.kind in ("choice", "default") else [road.target]
+    limits: list[float] = [
+        bounds[at, road.source, target] for target in declared if (at, road.source, target) in bounds
+    ]
     around = {name for name in reach(found, road.target) if road.source in reach(found, name)}
     for name, largest in most(road.facts).items():
         others = [one for one in found if not counts(one.assigned.get(name, ""), name)]

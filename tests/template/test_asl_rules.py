@@ -50,13 +50,21 @@ def test_every_machine_keeps_every_rule(definitions: dict[str, dict[str, Any]]) 
     assert [one for name, definition in definitions.items() for one in check(name, definition, KNOWN)] == []
 
 
+def _doing(job: str, scope: dict[str, Any]) -> str:
+    return next(n for n, state in scope["States"].items() if str(state.get("Resource")).endswith(f"{job}.sync"))
+
+
+RETRAIN = load(next(path for path in machines() if path.name == "retrain.asl.json"))
+TRAIN = _doing("createTrainingJob", RETRAIN)
+ANSWERS = "Let both answer the held-out rows"
+ANSWER = _doing("createTransformJob", RETRAIN["States"][ANSWERS]["ItemProcessor"])
 IN_RETRAIN: list[tuple[str, Change, str]] = [
     ("no machine timeout", _drop("TimeoutSeconds"), "retrain: the machine has no TimeoutSeconds"),
-    ("no timeout", _drop("States", "Train", "TimeoutSeconds"), "retrain/Train: TimeoutSeconds is None"),
-    ("a timeout past the machine's", _set("States", "Train", "TimeoutSeconds", to=7776001), "retrain/Train: TimeoutSeconds"),
+    ("no timeout", _drop("States", TRAIN, "TimeoutSeconds"), f"retrain/{TRAIN}: TimeoutSeconds is None"),
+    ("a timeout past the machine's", _set("States", TRAIN, "TimeoutSeconds", to=7776001), f"retrain/{TRAIN}: TimeoutSeconds"),
     ("a silent token", _drop("States", "Ask a person", "Catch", 0), "neither HeartbeatSeconds nor a Catch of States.Timeout"),
     ("a token for nobody", _drop("States", "Ask a person", "Arguments", "Payload", "token"), "gives to nobody"),
-    ("a job's heartbeat", _set("States", "Train", "HeartbeatSeconds", to=60), "nobody can send the heartbeat"),
+    ("a job's heartbeat", _set("States", TRAIN, "HeartbeatSeconds", to=60), "nobody can send the heartbeat"),
     ("no default", _drop("States", "Who decides?", "Default"), "retrain/Who decides?: a Choice without Default"),
     ("no catch", _drop("States", "Prepare the data", "Catch"), "retrain/Prepare the data: no Catch of States.ALL"),
     (
@@ -65,12 +73,12 @@ IN_RETRAIN: list[tuple[str, Change, str]] = [
     ),
     (
         "a failure that may keep the slot", _set("States", "Was it only too fast?", "Default", to="The run failed"),
-        "retrain/Train: its failure can end by 'Was it only too fast?'",
+        f"retrain/{TRAIN}: its failure can end by 'Was it only too fast?'",
     ),
     ("a closing state that tries once", _drop("States", "Close the failed run", "Retry"), "Close the failed run: no Catch"),
     (
-        "an unknown error", _set("States", "Train", "Retry", 0, "ErrorEquals", 0, to="SageMaker.ResourceLimitExceded"),
-        "retrain/Train: SageMaker.ResourceLimitExceded is raised by nothing",
+        "an unknown error", _set("States", TRAIN, "Retry", 0, "ErrorEquals", 0, to="SageMaker.ResourceLimitExceded"),
+        f"retrain/{TRAIN}: SageMaker.ResourceLimitExceded is raised by nothing",
     ),
     (
         "an error that left the code", _set("States", "Prepare the data", "Retry", 0, "ErrorEquals", 0, to="BadInput"),
@@ -81,8 +89,8 @@ IN_RETRAIN: list[tuple[str, Change, str]] = [
         "retrain/The run failed: $ended is not assigned on every road",
     ),
     (
-        "a variable used by a nested state", _drop("States", "Let both answer the held-out rows", "ItemProcessor", "States",
-        "Take the request", "Assign", "tries"), "/Answer: $tries is not assigned",
+        "a variable used by a nested state", _drop("States", ANSWERS, "ItemProcessor", "States",
+        "Take the request", "Assign", "tries"), f"/{ANSWER}: $tries is not assigned",
     ),
     (
         "a variable of a nested state used outside", _set("States", "Judge the candidate", "Arguments", "Payload", "spec",

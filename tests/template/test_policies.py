@@ -132,3 +132,10 @@ def test_every_skip_of_checkov_gives_its_reason(source: dict[str, Any]) -> None:
     assert [skip for skip in skips if not re.fullmatch(r"CKV_AWS_\d+ # \w.{20,}", skip)] == []
     assert beside
     assert [skip for skip in beside if len(skip.get("comment", "")) <= 20] == []
+
+
+def test_every_rule_that_a_resource_ignores_has_its_reason_beside_it() -> None:
+    ignoring = re.findall(r"^.*ignore_checks.*$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
+
+    assert ignoring
+    assert [line for line in ignoring if not re.search(r"\} # \w.{15,}$", line)] == []
