@@ -100,6 +100,7 @@ def definition(
         "StoppingCondition": stopping,
         "EnableManagedSpotTraining": spot["enabled"],
         "EnableNetworkIsolation": training["algorithm"] == "xgboost",
+        "EnableInterContainerTrafficEncryption": training["instance_count"] > 1,
     }
 
 
@@ -155,6 +156,11 @@ def container(training: Mapping[str, Any], *, artifact: str, bucket: str, region
             "SAGEMAKER_SUBMIT_DIRECTORY": source(training, bucket),
         }
     return found
+
+
+def isolated(container: Mapping[str, Any]) -> bool:
+    """Say whether a container can serve without a network (SE-04): it can unless it fetches its script from S3."""
+    return "SAGEMAKER_SUBMIT_DIRECTORY" not in container.get("Environment", {})
 
 
 def transform_job(

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import forecast, names, progress, rollout
+from linnet.decisions import forecast, names, progress, rollout, training
 from linnet.errors import BadInputError, BusyError, ConflictError, LinnetError, NotFoundError
 from linnet.gateways import leases, ledger, metrics, notifications, s3, sagemaker, scaling, seals, specs
 from linnet.settings import settings
@@ -342,7 +342,9 @@ def prepare(model: str, *, owner: str, fence: int) -> dict[str, Any]:
     row = mine(model, owner=owner, fence=fence)
     plan, endpoint = row["plan"], row["spec"]["endpoint"]
     name, marks = names.sagemaker_model(settings().stack, model, int(row["version"])), tags(row)
-    sagemaker.ensure_model(name, str(row["package_arn"]), settings().sagemaker_role, marks)
+    made = candidate(model, int(row["version"])).get("container") or {}  # unknown for what was registered elsewhere
+    isolated = bool(made) and training.isolated(made)
+    sagemaker.ensure_model(name, str(row["package_arn"]), settings().sagemaker_role, marks, isolated=isolated)
     old = sagemaker.config(plan["previous_config"]) if plan["previous_config"] else {}
     for config in plan["configs"]:
         beside = plan["champion_variant"] if config["name"] in (plan["both"], plan["mirror"]) else None
@@ -369,14 +371,16 @@ def _config_request(
             "VariantName": variant["name"], "ModelName": variant["model"], "InstanceType": kind,
             "InitialInstanceCount": variant["count"], "InitialVariantWeight": float(variant["weight"]),
         })  # fmt: skip
-    request = {"EndpointConfigName": config["name"], "ProductionVariants": variants, "Tags": marks}
+    request: dict[str, Any] = {"EndpointConfigName": config["name"], "ProductionVariants": variants, "Tags": marks}
     if shadow := config["shadow"]:
         request["ShadowProductionVariants"] = [{
             "VariantName": shadow["name"], "ModelName": shadow["model"], "InstanceType": endpoint["instance_type"],
             "InitialInstanceCount": shadow["count"], "InitialVariantWeight": float(shadow["weight"]),
         }]  # fmt: skip
-    if old.get("KmsKeyId"):  # a new config must not lose what the old one had (peer bug MCD (d))
-        request["KmsKeyId"] = old["KmsKeyId"]
+    # A new config must not lose the key that the old one had (peer bug MCD (d)).
+    key, fleets = old.get("KmsKeyId") or settings().data_key, [*variants, *request.get("ShadowProductionVariants", [])]
+    if all(training.volume_key(fleet["InstanceType"], key) for fleet in fleets):
+        request["KmsKeyId"] = key
     if endpoint["capture_percent"]:
         request["DataCaptureConfig"] = {
             "EnableCapture": True,
@@ -384,7 +388,7 @@ def _config_request(
             "DestinationS3Uri": f"s3://{settings().data_bucket}/data-capture/{config['name']}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"CsvContentTypes": [endpoint["content_type"]]},
-        }
+        } | ({"KmsKeyId": settings().data_key} if settings().data_key else {})
     return request
 
 
