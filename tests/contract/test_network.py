@@ -69,6 +69,7 @@ def test_se_04_the_trials_of_a_tuning_are_in_the_vpc_and_several_instances_talk_
 
 def test_se_04_what_fetches_its_script_from_s3_has_a_network_and_what_was_registered_elsewhere_keeps_its_own() -> None:
     assert training.isolated({"Image": "i", "ModelDataUrl": "s3://b/m"})
+    assert not training.isolated(None)
     assert not training.isolated({"Image": "i", "Environment": {"SAGEMAKER_SUBMIT_DIRECTORY": f"s3://{BUCKET}/code/s"}})
 
 

@@ -158,9 +158,9 @@ def container(training: Mapping[str, Any], *, artifact: str, bucket: str, region
     return found
 
 
-def isolated(container: Mapping[str, Any]) -> bool:
-    """Say whether a container can serve without a network (SE-04): it can unless it fetches its script from S3."""
-    return "SAGEMAKER_SUBMIT_DIRECTORY" not in container.get("Environment", {})
+def isolated(container: Mapping[str, Any] | None) -> bool:
+    """Say whether a container can serve without a network (SE-04): it can if it is ours and fetches no script from S3."""
+    return bool(container) and "SAGEMAKER_SUBMIT_DIRECTORY" not in (container or {}).get("Environment", {})
 
 
 def transform_job(
