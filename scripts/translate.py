@@ -18,7 +18,10 @@ class _ManagedPolicies:
     """The managed policies that SAM gives to functions and machines, by name; SAM's own loader asks IAM for them."""
 
     def load(self) -> dict[str, str]:
-        names = ("AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess", "service-role/AWSLambdaBasicExecutionRole")
+        names = (
+            "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess", "service-role/AWSLambdaBasicExecutionRole",
+            "service-role/AWSLambdaVPCAccessExecutionRole",
+        )  # fmt: skip
         return {name.rpartition("/")[2]: f"arn:aws:iam::aws:policy/{name}" for name in names}
 
 

@@ -84,7 +84,8 @@ def run(check: Check, done: dict[str, str]) -> Row:
 def tested() -> Iterator[Row]:
     """Count the tests of each line of TESTED in what `make test` reported, on the bare Debian or, without one, here."""
     reports = next(filter(None, (list((f / "build" / "test").glob("*.xml")) for f in (FRESH, ROOT))), [])
-    cases = [case for file in reports for case in ET.parse(file).iter("testcase")]  # noqa: S314 - our own pytest wrote it
+    # Our own pytest wrote it.
+    cases = [case for file in reports for case in ET.parse(file).iter("testcase")]  # noqa: S314 # nosec B314
     for name, paths in TESTED:
         prefixes = tuple(path.replace("/", ".").removesuffix(".py") for path in paths.split())
         mine = [c for c in cases if f"{c.get('classname')}.".startswith(tuple(f"{p}." for p in prefixes))]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from linnet.errors import ConflictError, NotFoundError
-from linnet.gateways import inputs, ledger, releases, s3, seals
+from linnet.gateways import inputs, ledger, s3, sagemaker, seals
 from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, world  # noqa: F401 - a fixture
 from tests.contract.test_intake import MODEL, intake  # noqa: F401 - a fixture
 from tests.contract.test_retrain_functions import Steps, call, lab, prepared, registration  # noqa: F401 - a fixture
@@ -144,10 +144,10 @@ def test_f36_a_package_whose_container_was_exchanged_in_the_registry_is_refused_
 ) -> None:
     arn = run.registered()
     run.approve(arn)
-    found = releases.sagemaker.container(arn)
+    found = sagemaker.container(arn)
 
     for name, value in (("ModelDataUrl", f"s3://{BUCKET}/else/model.tar.gz"), ("Image", "0.dkr.ecr/other:latest")):
-        monkeypatch.setattr(releases.sagemaker, "container", lambda _, n=name, v=value: found | {n: v})
+        monkeypatch.setattr(sagemaker, "container", lambda _, n=name, v=value: found | {n: v})
         with pytest.raises(ConflictError, match=f"package of version 1 was changed in the registry: {name} {value}"):
             run.release()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,10 @@ class Settings:
     """Where broken limits on bias are told too (MO-07)."""
     sagemaker_role: str = ""
     data_key: str = ""
-    """The key that encrypts what SageMaker's jobs write."""
+    """The key that encrypts what SageMaker's jobs and endpoints write."""
+    subnets: str = ""
+    security_groups: str = ""
+    """Of the VPC that jobs and endpoints run in, ids between commas; both empty for SageMaker's own network (SE-04)."""
     retrain_machine: str = ""
     release_machine: str = ""
     rollback_machine: str = ""
@@ -34,6 +38,13 @@ class Settings:
     """Bytes of capture that one function looks at, 512 MB unless said otherwise."""
     instance_quota: str = "20"
     """How many endpoint instances of a type the account may run at once."""
+
+    def vpc(self) -> dict[str, Any]:
+        """Return the `VpcConfig` of what SageMaker runs, or nothing."""
+        if not self.subnets:
+            return {}
+        groups = self.security_groups.split(",")
+        return {"VpcConfig": {"SecurityGroupIds": groups, "Subnets": self.subnets.split(",")}}
 
 
 @cache

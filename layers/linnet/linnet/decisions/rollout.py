@@ -174,6 +174,13 @@ def alarm_requests(
     ]  # fmt: skip
 
 
+def tags(intent: Mapping[str, Any], environment: str) -> list[dict[str, str]]:
+    """Return the tags of what a release makes (CO-09)."""
+    owner = intent["spec"]["owner"]
+    found = {"project": "linnet", "environment": environment, "model": intent["model"], "owner": owner}
+    return [{"Key": key, "Value": value} for key, value in found.items() if value]
+
+
 def weights(found: Mapping[str, Any], percent: int) -> dict[str, float]:
     """Return the weights that give the challenger a share: relative ones, so that 100 is all of it (peer bug MCD (a))."""
     return {found["variant"]: float(percent), str(found["champion_variant"]): float(_ALL - percent)}

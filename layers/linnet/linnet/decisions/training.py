@@ -100,6 +100,7 @@ def definition(
         "StoppingCondition": stopping,
         "EnableManagedSpotTraining": spot["enabled"],
         "EnableNetworkIsolation": training["algorithm"] == "xgboost",
+        "EnableInterContainerTrafficEncryption": training["instance_count"] > 1,
     }
 
 
@@ -155,6 +156,11 @@ def container(training: Mapping[str, Any], *, artifact: str, bucket: str, region
             "SAGEMAKER_SUBMIT_DIRECTORY": source(training, bucket),
         }
     return found
+
+
+def isolated(container: Mapping[str, Any] | None) -> bool:
+    """Say whether a container can serve without a network (SE-04): it can if it is ours and fetches no script from S3."""
+    return bool(container) and "SAGEMAKER_SUBMIT_DIRECTORY" not in (container or {}).get("Environment", {})
 
 
 def transform_job(

@@ -38,6 +38,7 @@ def plan_training(
         spec, run=run, stack=mine.stack, bucket=mine.data_bucket, role=mine.sagemaker_role, region=region,
         prepared=prepared, parent=parent["artifact"] if parent else "", key=mine.data_key,
     )  # fmt: skip
+    (request["TrainingJobDefinition"] if tuned else request).update(mine.vpc())
     plan = {"mode": mode, "mode_why": why, "estimate": tuning.estimate(spec)}
     plan |= {"algorithm": spec["training"]["algorithm"], "hyperparameters": dict(spec["training"]["hyperparameters"])}
     plan |= {"parent_version": parent["version"]} if parent else {}
@@ -91,6 +92,8 @@ def plan_evaluation(
             ModelName=name,
             PrimaryContainer=container,
             ExecutionRoleArn=mine.sagemaker_role,
+            EnableNetworkIsolation=training.isolated(container),
+            **mine.vpc(),
             Tags=[{"Key": "project", "Value": "linnet"}, {"Key": "model", "Value": spec["model"]}],
         )
     except ClientError as error:

@@ -47,7 +47,7 @@ def conclude(
         if outcome != "held":
             if live:
                 scaling.join(endpoint, live["weights"])
-            alarms.follow(model, releases.tags(row))
+            alarms.follow(model, rollout.tags(row, settings().environment))
         _record(row, outcome, why, at, live)
     elif row["state"] != outcome:
         raise ConflictError(f"release {fence} of {model} has ended as {row['state']}, not {outcome}")

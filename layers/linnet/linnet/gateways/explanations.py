@@ -61,13 +61,14 @@ def plan(
     csv.writer(text, lineterminator="\n").writerows(rows)
     s3.put(f"{folder}/live.csv", text.getvalue().encode(), "text/csv")
     container = sagemaker.container(str(champion["package_arn"]))
-    return attribution.job(
+    request = attribution.job(
         spec, run=run, stack=mine.stack, role=mine.sagemaker_role, region=os.environ["AWS_REGION"],
         bucket=mine.data_bucket, image=str(container["Image"]), look=work, code_uri=_program(),
         request_uri=f"{folder}/{attribution.REQUEST}", artifact=str(container["ModelDataUrl"]),
         baseline_uri=f"{inputs.processed_uri(model, run)}/test/features.csv", live_uri=f"{folder}/live.csv",
         outputs=outputs, key=mine.data_key,
     )  # fmt: skip
+    return request | {"NetworkConfig": request["NetworkConfig"] | mine.vpc()}
 
 
 def _program() -> str:

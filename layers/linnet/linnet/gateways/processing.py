@@ -31,6 +31,7 @@ def plan(spec: Mapping[str, Any], *, run: str, inputs_uri: str, at: str) -> dict
         inputs_uri=inputs_uri, code_uri=_code(), size=sum(sizes),
         environment={f"LINNET_{name.upper()}": value for name, value in needed.items()}, key=mine.data_key,
     )  # fmt: skip
+    request |= {"NetworkConfig": mine.vpc()} if mine.vpc() else {}
     return request | experiments.step(processing.PURPOSE, trials.of_run(spec, run=run, at=at))
 
 

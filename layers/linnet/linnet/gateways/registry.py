@@ -23,6 +23,7 @@ from linnet.gateways import (
     releases,
     runs,
     sagemaker,
+    seals,
     specs,
 )
 from linnet.gateways.clients import client
@@ -139,7 +140,7 @@ def apply(
             approvals.expire(decision, at=at)
     elif now != approval_status:
         if approval_status == "Approved":
-            releases.unchanged(row)
+            seals.unchanged(row)
         _check_transition(model, version, now, approval_status, str(found.get("ModelPackageStatus")))
         sagemaker.approve(
             package_arn, approval_status, f"{approval_status} by {decided_by} ({kind}) at {at}: {comment}"

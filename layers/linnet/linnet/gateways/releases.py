@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from linnet.decisions import forecast, names, progress, rollout
+from linnet.decisions import forecast, names, progress, rollout, training
 from linnet.errors import BadInputError, BusyError, ConflictError, LinnetError, NotFoundError
 from linnet.gateways import leases, ledger, metrics, notifications, s3, sagemaker, scaling, seals, specs
 from linnet.settings import settings
@@ -43,8 +43,7 @@ def take(
 
     Raises:
         BusyError: somebody else holds the lease, or the endpoint is changing: come again.
-        ConflictError, NotFoundError: it must not go on: no way back, endpoint stuck, quota too small, no such candidate, or
-            one whose bytes were replaced.
+        ConflictError, NotFoundError: it must not go on: no way back, stuck, quota too small, no candidate, or a replaced one.
     """
     spec = specs.read(model)
     if spec is None:
@@ -151,32 +150,13 @@ def candidate(model: str, version: int) -> dict[str, Any]:
     return row
 
 
-def unchanged(row: Mapping[str, Any]) -> None:
-    """See that a candidate still is what was registered: its package's container, and the bytes under its seals (F36).
-
-    A version that was registered elsewhere has no seals: who approved it answers for its bytes.
-
-    Raises:
-        ConflictError: something was replaced; names it.
-        NotFoundError: the artifact is gone.
-    """
-    whose, made = f"version {row['version']}", row.get("container") or {}
-    found = sagemaker.container(str(row["package_arn"])) if made else {}
-    if other := [name for name in sorted(made) if found.get(name) != made[name]]:
-        told = ", ".join(f"{name} {found.get(name)}, registered was {made[name]}" for name in other)
-        raise ConflictError(f"the package of {whose} was changed in the registry: {told}")
-    if made and s3.head(str(made["ModelDataUrl"])) is None:
-        raise NotFoundError(f"the artifact of {whose} is gone: {made['ModelDataUrl']}")
-    seals.check(row.get("sealed") or {}, whose)
-
-
 def _release_intent(
     model: str, endpoint: str, version: int, fence: int, spec: Mapping[str, Any], *, at: str, back: bool
 ) -> tuple[Intent | None, str]:
     row = candidate(model, version)
     if objection := unapproved(str(row["package_arn"])):
         return None, objection
-    unchanged(row)
+    seals.unchanged(row)
     champion = ledger.read(f"model/{model}", "champion")
     live = _settled(endpoint)
     changes = changed(model, champion, spec) if champion else {}
@@ -328,21 +308,17 @@ def _rollback_intent(model: str, endpoint: str, handed: Mapping[str, Any] | None
     return row | {"plan": plan}, f"version {version} is taken back"
 
 
-def tags(intent: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the tags of what a release makes."""
-    found = {
-        "project": "linnet", "environment": settings().environment, "model": intent["model"],
-        "owner": intent["spec"]["owner"],
-    }  # fmt: skip
-    return [{"Key": key, "Value": value} for key, value in found.items() if value]
+def _tags(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    return rollout.tags(row, settings().environment)
 
 
 def prepare(model: str, *, owner: str, fence: int) -> dict[str, Any]:
     """Create or adopt the release's model, endpoint configs and alarms; return `{configs, alarms}`."""
     row = mine(model, owner=owner, fence=fence)
     plan, endpoint = row["plan"], row["spec"]["endpoint"]
-    name, marks = names.sagemaker_model(settings().stack, model, int(row["version"])), tags(row)
-    sagemaker.ensure_model(name, str(row["package_arn"]), settings().sagemaker_role, marks)
+    name, marks = names.sagemaker_model(settings().stack, model, int(row["version"])), _tags(row)
+    isolated = training.isolated(candidate(model, int(row["version"])).get("container"))
+    sagemaker.ensure_model(name, str(row["package_arn"]), settings().sagemaker_role, marks, isolated=isolated)
     old = sagemaker.config(plan["previous_config"]) if plan["previous_config"] else {}
     for config in plan["configs"]:
         beside = plan["champion_variant"] if config["name"] in (plan["both"], plan["mirror"]) else None
@@ -369,22 +345,23 @@ def _config_request(
             "VariantName": variant["name"], "ModelName": variant["model"], "InstanceType": kind,
             "InitialInstanceCount": variant["count"], "InitialVariantWeight": float(variant["weight"]),
         })  # fmt: skip
-    request = {"EndpointConfigName": config["name"], "ProductionVariants": variants, "Tags": marks}
+    request: dict[str, Any] = {"EndpointConfigName": config["name"], "ProductionVariants": variants, "Tags": marks}
     if shadow := config["shadow"]:
         request["ShadowProductionVariants"] = [{
             "VariantName": shadow["name"], "ModelName": shadow["model"], "InstanceType": endpoint["instance_type"],
             "InitialInstanceCount": shadow["count"], "InitialVariantWeight": float(shadow["weight"]),
         }]  # fmt: skip
-    if old.get("KmsKeyId"):  # a new config must not lose what the old one had (peer bug MCD (d))
-        request["KmsKeyId"] = old["KmsKeyId"]
+    # A new config must not lose the key that the old one had (peer bug MCD (d)).
+    key, fleets = old.get("KmsKeyId") or settings().data_key, [*variants, *request.get("ShadowProductionVariants", [])]
+    if all(training.volume_key(fleet["InstanceType"], key) for fleet in fleets):
+        request["KmsKeyId"] = key
     if endpoint["capture_percent"]:
         request["DataCaptureConfig"] = {
-            "EnableCapture": True,
-            "InitialSamplingPercentage": endpoint["capture_percent"],
+            "EnableCapture": True, "InitialSamplingPercentage": endpoint["capture_percent"],
             "DestinationS3Uri": f"s3://{settings().data_bucket}/data-capture/{config['name']}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"CsvContentTypes": [endpoint["content_type"]]},
-        }
+        } | ({"KmsKeyId": settings().data_key} if settings().data_key else {})  # fmt: skip
     return request
 
 
@@ -443,7 +420,7 @@ def _change(row: Mapping[str, Any], target: str | None, *, exists: bool, guarded
         guard = plan["deployment"] if guarded else None
         sagemaker.update_endpoint(endpoint, target, guard, resized=plan.get("resized", False))
     else:
-        sagemaker.create_endpoint(endpoint, target, tags(row))
+        sagemaker.create_endpoint(endpoint, target, _tags(row))
 
 
 def shift(model: str, *, owner: str, fence: int, step: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from linnet.errors import ConflictError, NotFoundError
 from linnet.gateways.clients import client, error_code
 from linnet.gateways.removal import is_gone
+from linnet.settings import settings
 
 _TAKEN = ("ValidationException", "ResourceInUse", "ConflictException")
 _DESCRIPTION_LIMIT = 1024
@@ -102,8 +103,10 @@ def config(name: str) -> dict[str, Any]:
     return found
 
 
-def ensure_model(name: str, package_arn: str, role: str, tags: Sequence[Mapping[str, str]]) -> None:
+def ensure_model(name: str, package_arn: str, role: str, tags: Sequence[Mapping[str, str]], *, isolated: bool) -> None:
     """Create the model that serves a package, or adopt it when it is the same (F28).
+
+    An `isolated` one has no network, not even for S3: SageMaker itself brings the artifact and captures the traffic.
 
     Raises:
         ConflictError: the name is taken by a model of another package.
@@ -111,8 +114,9 @@ def ensure_model(name: str, package_arn: str, role: str, tags: Sequence[Mapping[
     sagemaker = client("sagemaker")
     try:
         sagemaker.create_model(
-            ModelName=name, PrimaryContainer={"ModelPackageName": package_arn}, ExecutionRoleArn=role, Tags=tags
-        )
+            ModelName=name, PrimaryContainer={"ModelPackageName": package_arn}, ExecutionRoleArn=role, Tags=tags,
+            EnableNetworkIsolation=isolated, **settings().vpc(),
+        )  # fmt: skip
     except ClientError as error:
         if error_code(error) not in _TAKEN:
             raise

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from linnet.errors import ConflictError
-from linnet.gateways import s3
+from linnet.errors import ConflictError, NotFoundError
+from linnet.gateways import s3, sagemaker
 
 Seals = dict[str, dict[str, str]]
 DIGEST = "linnet-sha256"
@@ -67,3 +68,22 @@ def check(sealed: Mapping[str, Mapping[str, str]], whose: str) -> None:
                 f"{uri} was replaced since {whose} was made: it has sha256 {held.sha256}, sealed was {seal['sha256']} "
                 f"(version {seal['version'] or 'unknown'}); see who put version {held.version or 'unknown'}"
             )
+
+
+def unchanged(row: Mapping[str, Any]) -> None:
+    """See that a candidate still is what was registered: its package's container, and the bytes under its seals (F36).
+
+    A version that was registered elsewhere has no seals: who approved it answers for its bytes.
+
+    Raises:
+        ConflictError: something was replaced; names it.
+        NotFoundError: the artifact is gone.
+    """
+    whose, made = f"version {row['version']}", row.get("container") or {}
+    found = sagemaker.container(str(row["package_arn"])) if made else {}
+    if other := [name for name in sorted(made) if found.get(name) != made[name]]:
+        told = ", ".join(f"{name} {found.get(name)}, registered was {made[name]}" for name in other)
+        raise ConflictError(f"the package of {whose} was changed in the registry: {told}")
+    if made and s3.head(str(made["ModelDataUrl"])) is None:
+        raise NotFoundError(f"the artifact of {whose} is gone: {made['ModelDataUrl']}")
+    check(row.get("sealed") or {}, whose)

@@ -26,6 +26,7 @@ from linnet.monitoring.records import NULLS
 LARGEST = 1e150
 """A number beyond this is taken for a mistake: its square is no longer a float."""
 _Kind = TypeVar("_Kind", bound=np.generic)
+_Batches = Iterator[pa.RecordBatch]
 _BATCH_ROWS = 65_536
 _BLOCK_BYTES = 8 * 1024 * 1024
 _CACHE_BYTES = 1024 * 1024
@@ -130,9 +131,7 @@ def read_table(
             raise DataError(source.name, "rows", rows - before, f"{source.rows}, as its manifest says")
 
 
-def _read(
-    source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
-) -> Iterator[pa.RecordBatch]:
+def _read(source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits) -> _Batches:
     if source.format == "csv":
         return _read_csv(source, columns, numeric, limits)
     if source.format == "parquet":
@@ -178,9 +177,7 @@ def _bytes_of(source: Source) -> bytes | mmap.mmap:
             return b""
 
 
-def _read_csv(
-    source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
-) -> Iterator[pa.RecordBatch]:
+def _read_csv(source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits) -> _Batches:
     rows = 0
     try:
         for batch in _read_plain(source, columns, numeric, limits):
@@ -199,9 +196,7 @@ def _read_csv(
             yield batch.slice(known)
 
 
-def _read_plain(
-    source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits
-) -> Iterator[pa.RecordBatch]:
+def _read_plain(source: Source, columns: Sequence[str] | None, numeric: Collection[str], limits: Limits) -> _Batches:
     """Yield the rows of a file without a quote, in which every line feed ends a row, so that all cores can read it.
 
     Raises:
