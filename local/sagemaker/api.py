@@ -129,7 +129,8 @@ def _violations(value: Any, shape: Shape, path: str) -> Iterator[str]:
     if isinstance(shape, StructureShape):
         for name, member in shape.members.items():
             if name in value:
-                yield from _violations(value[name], member, f"{path}.{name}" if path else name)
+                told = name[0].lower() + name[1:]  # as in 'productionVariants.1.member.instanceType'
+                yield from _violations(value[name], member, f"{path}.{told}" if path else told)
     elif isinstance(shape, ListShape):
         yield from _size(value, shape, path)
         for number, item in enumerate(value, 1):

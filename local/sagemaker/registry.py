@@ -84,8 +84,13 @@ class Registry:
             if first != content:
                 raise ApiError("ConflictException", f"ClientToken {token} was used before with other parameters")
             return {"ModelPackageArn": arn}
-        if ("ModelPackageGroupName" in params) == ("ModelPackageName" in params):
-            raise invalid("Exactly one of ModelPackageGroupName and ModelPackageName must be given")
+        given = {"ModelPackageGroupName", "ModelPackageName"} & set(params)
+        if not given:
+            raise invalid("Missing ARN.")  # AWS's words for both: getmoto/moto#7165
+        if len(given) > 1:
+            raise invalid(
+                "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one to use."
+            )
         record = {name: deepcopy(value) for name, value in content.items() if name != "Tags"}
         record |= self._identity(params)
         record |= {

@@ -101,7 +101,10 @@ class Tunings:
         name = params[f"{_KIND}Name"]
         arn = self._world.arn("hyper-parameter-tuning-job", name)
         if name in self._tunings:
-            raise ApiError("ResourceInUse", f"A hyperparameter tuning job with this name already exists ({arn})")
+            raise ApiError(  # AWS's words: aws/amazon-sagemaker-examples#3092
+                "ResourceInUse",
+                f"A hyperparameter tuning job with the name, {name}, already exists. Choose a different name.",
+            )
         left = self._plan(params)
         record = {**deepcopy(dict(params)), f"{_KIND}Arn": arn, f"{_KIND}Status": "InProgress"}
         record["Strategy"] = params[f"{_KIND}Config"]["Strategy"]

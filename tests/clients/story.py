@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from cases import CASES, service
+
 CODE = Path(__file__).parent / "code" / "train.py"
 METRIC = {"Name": "accuracy", "Regex": "accuracy=([0-9.]+)"}
 CSV = "text/csv"
@@ -23,6 +25,8 @@ QUESTION = b"0.9,0.1\n0.1,0.9\n"
 SECONDS = 120.0
 SHORT = {"Delay": 1, "MaxAttempts": 1}
 ENDED = ("Completed", "Failed", "Stopped")
+PAGED = 12
+"""So many package groups are listed: a page has ten."""
 
 
 class Client(Protocol):
@@ -31,11 +35,17 @@ class Client(Protocol):
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """Return an operation's answer."""
 
-    def refused(self, service: str, operation: str, **params: Any) -> str:
-        """Return the error code of an operation that must fail."""
+    def refused(self, service: str, operation: str, **params: Any) -> tuple[str, str]:
+        """Return the error code and the words of an operation that must fail."""
+
+    def pages(self, operation: str, **params: Any) -> list[Any]:
+        """Return what all pages of a SageMaker list have, by the client's own paginator."""
 
     def wait(self, waiter: str, **params: Any) -> None:
         """Let the client's own SageMaker waiter look once; it must find what it waits for."""
+
+    def waits_in_vain(self, waiter: str, **params: Any) -> bool:
+        """Say whether the client's waiter gives up at its first look."""
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         """Write an object."""
@@ -122,6 +132,42 @@ def serving_code(case: dict[str, Any]) -> dict[str, str]:
     return {"SAGEMAKER_PROGRAM": CODE.name, "SAGEMAKER_SUBMIT_DIRECTORY": source}
 
 
+def taken(case: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the requests of a model, a config and an endpoint that exist when names are asked for twice."""
+    name = f"{case['client']}-taken"
+    variant = {"VariantName": "blue", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    served = container(case) | {"Environment": serving_code(case)}
+    return {
+        "model": {"ModelName": name, "ExecutionRoleArn": case["role"], "PrimaryContainer": served},
+        "config": {"EndpointConfigName": name, "ProductionVariants": [variant]},
+        "endpoint": {"EndpointName": name, "EndpointConfigName": name},
+    }
+
+
+def processing(case: dict[str, Any]) -> dict[str, Any]:
+    """Return a CreateProcessingJob request that does nothing."""
+    cluster = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10}
+    return {
+        "ProcessingJobName": f"{case['client']}-processing",
+        "RoleArn": case["role"],
+        "AppSpecification": {"ImageUri": case["image"], "ContainerEntrypoint": ["python3", "-c", "print('done')"]},
+        "ProcessingResources": {"ClusterConfig": cluster},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+    }
+
+
+def transform(case: dict[str, Any]) -> dict[str, Any]:
+    """Return a CreateTransformJob request that asks the model QUESTION."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{case['bucket']}/questions/"}
+    return {
+        "TransformJobName": f"{case['client']}-transform",
+        "ModelName": f"{case['client']}-taken",
+        "TransformInput": {"DataSource": {"S3DataSource": source}, "ContentType": CSV},
+        "TransformOutput": {"S3OutputPath": f"s3://{case['bucket']}/answers", "Accept": CSV},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+
+
 class Story:
     """The chapters in API operations."""
 
@@ -130,7 +176,7 @@ class Story:
 
     def chapters(self) -> list[Callable[[dict[str, Any]], dict[str, Any]]]:
         """Return the chapters in their order."""
-        return [self.neighbours, self.training, self.registry, self.endpoint, self.errors]
+        return [self.neighbours, self.training, self.registry, self.endpoint, self.pages, self.jobs, self.errors]
 
     def neighbours(self, case: dict[str, Any]) -> dict[str, Any]:
         """Use every service beside SageMaker that Linnet is made of."""
@@ -138,6 +184,7 @@ class Story:
         call("s3", "create_bucket", Bucket=case["bucket"])
         client.put(case["bucket"], "code/sourcedir.tar.gz", sourcedir())
         client.put(case["bucket"], "train/rows.csv", rows())
+        client.put(case["bucket"], "questions/question.csv", QUESTION)
         functions = [found["FunctionName"] for found in call("lambda", "list_functions")["Functions"]]
         asked = next(function for function in functions if "ListMonitored" in function)
         answer = client.run(asked, {"time": "2026-01-31T12:00:00Z", "execution": name, "correlation_id": f"of-{name}"})
@@ -158,14 +205,14 @@ class Story:
             "outputs": {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]},
             "delivered": self._delivered(name),
             "unknown names": {
-                "dynamodb": client.refused("dynamodb", "describe_table", TableName="nowhere"),
-                "s3": client.refused("s3", "list_objects_v2", Bucket="nowhere-at-all"),
-                "lambda": client.refused("lambda", "get_function", FunctionName="nowhere"),
+                "dynamodb": client.refused("dynamodb", "describe_table", TableName="nowhere")[0],
+                "s3": client.refused("s3", "list_objects_v2", Bucket="nowhere-at-all")[0],
+                "lambda": client.refused("lambda", "get_function", FunctionName="nowhere")[0],
                 "stepfunctions": client.refused(
                     "stepfunctions", "describe_state_machine", stateMachineArn=f"{machines[0]['stateMachineArn']}-not"
-                ),
-                "sqs": client.refused("sqs", "get_queue_url", QueueName="nowhere"),
-                "events": client.refused("events", "describe_rule", Name="nowhere"),
+                )[0],
+                "sqs": client.refused("sqs", "get_queue_url", QueueName="nowhere")[0],
+                "events": client.refused("events", "describe_rule", Name="nowhere")[0],
             },
         }
 
@@ -298,8 +345,8 @@ class Story:
             "weights": {variant["VariantName"]: variant["CurrentWeight"] for variant in shifted["ProductionVariants"]},
             "listed": [found["EndpointName"] for found in listed],
             "afterwards": [
-                client.refused("sagemaker", "describe_endpoint", **which),
-                client.refused("sagemaker", "describe_model", ModelName=f"{name}-model"),
+                client.refused("sagemaker", "describe_endpoint", **which)[0],
+                client.refused("sagemaker", "describe_model", ModelName=f"{name}-model")[0],
             ],
         }
 
@@ -310,26 +357,47 @@ class Story:
 
         return until(look, f"{which} never served")
 
+    def pages(self, case: dict[str, Any]) -> dict[str, Any]:
+        """List more than a page holds."""
+        for number in range(PAGED):
+            self._client.call(
+                "sagemaker", "create_model_package_group", ModelPackageGroupName=f"{case['client']}-page-{number:02}"
+            )
+        which = {"NameContains": f"{case['client']}-page-", "SortBy": "Name", "SortOrder": "Descending"}
+        found = self._client.pages("list_model_package_groups", **which)
+        return {"names": [group["ModelPackageGroupName"] for group in found]}
+
+    def jobs(self, case: dict[str, Any]) -> dict[str, Any]:
+        """Run a processing and a transform job and let the client's own waiters wait for them."""
+        client, call, name = self._client, self._client.call, case["client"]
+        call("sagemaker", "create_model", **taken(case)["model"])
+        requests = {"processing_job": processing(case), "transform_job": transform(case)}
+        for kind, request in requests.items():
+            call("sagemaker", f"create_{kind}", **request)
+        statuses = {}
+        for kind, title in (("processing_job", "ProcessingJob"), ("transform_job", "TransformJob")):
+            which = {f"{title}Name": requests[kind][f"{title}Name"]}
+
+            def ended(kind: str = kind, which: dict[str, str] = which, status: str = f"{title}Status") -> Any:
+                found = call("sagemaker", f"describe_{kind}", **which)
+                return found if found[status] in ENDED else None
+
+            described = until(ended, f"{which} did not end")
+            if "FailureReason" in described:
+                raise RuntimeError(described["FailureReason"])
+            client.wait(f"{kind}_completed_or_stopped", **which)
+            statuses[kind] = described[f"{title}Status"]
+        return {
+            "statuses": statuses,
+            "answers": len(client.get(case["bucket"], "answers/question.csv.out").split()),
+            "in vain": client.waits_in_vain("endpoint_in_service", EndpointName=f"{name}-nowhere"),
+        }
+
     def errors(self, case: dict[str, Any]) -> dict[str, Any]:
         """Ask for what must be refused."""
-        resources = {"InstanceType": "ml.enormous", "InstanceCount": 1, "VolumeSizeInGB": 10}
-        wrong = training(case, TrainingJobName=f"{case['client']}-wrong", ResourceConfig=resources)
-        tuning = {"HyperParameterTuningJobName": "nowhere"}
-        package = {"ModelPackageGroupName": f"{case['client']}-group"}
-
-        def refused(operation: str, **params: Any) -> str:
-            return self._client.refused("sagemaker", operation, **params)
-
+        known = {**case, "training": training(case), "taken": taken(case)}
+        self._client.call("sagemaker", "create_endpoint_config", **known["taken"]["config"])
+        self._client.call("sagemaker", "create_endpoint", **known["taken"]["endpoint"])
         return {
-            "wrong value": refused("create_training_job", **wrong),
-            "taken name": refused("create_training_job", **training(case)),
-            "taken group": refused("create_model_package_group", **package),
-            "unknown training job": refused("describe_training_job", TrainingJobName="nowhere"),
-            "unknown model": refused("describe_model", ModelName="nowhere"),
-            "unknown package group": refused("describe_model_package_group", ModelPackageGroupName="nowhere"),
-            "unknown endpoint config": refused("describe_endpoint_config", EndpointConfigName="nowhere"),
-            "unknown endpoint": refused("describe_endpoint", EndpointName="nowhere"),
-            "unknown tuning job": refused("describe_hyper_parameter_tuning_job", **tuning),
-            "invoked nobody": self._client.refused("sagemaker-runtime", "invoke_endpoint", EndpointName="nowhere"),
-            "not emulated": refused("list_apps"),
+            one.name: self._client.refused(service(one.operation), one.operation, **one.params(known)) for one in CASES
         }

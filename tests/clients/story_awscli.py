@@ -1,37 +1,47 @@
-"""The story by the AWS CLI beside this interpreter: `python story_awscli.py CASE REPORT`."""
+"""The story by the AWS CLI of this interpreter's environment: `python story_awscli.py CASE REPORT`."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from awscli.clidriver import create_clidriver
 from story import CSV, Story, tell
 
-AWS = Path(sys.executable).parent / "aws"
 COMMANDS = {"s3": "s3api"}
 
 
+class Done(NamedTuple):
+    """What a command printed, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
 class AwsCli:
-    """One process of `aws` for every operation."""
+    """A driver of its own for every command, as the program `aws` makes one; a process each would double the time."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "body"
 
-    def _aws(self, service: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def _aws(self, service: str, *words: str) -> Done:
         # Version 1 sends SQS of the old regions to a host of its own, whatever AWS_ENDPOINT_URL says (aws-cli#8737).
         endpoint = ["--endpoint-url", os.environ["AWS_ENDPOINT_URL"]] if service == "sqs" else []
-        command = [sys.executable, str(AWS), *endpoint, COMMANDS.get(service, service), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            status = create_clidriver().main([*endpoint, COMMANDS.get(service, service), *words])
+        return Done(status, stdout.getvalue(), stderr.getvalue())
 
     def _done(self, service: str, *words: str) -> Any:
         done = self._aws(service, *words)
-        if done.returncode:
+        if done.status:
             raise RuntimeError(f"aws {service} {words}: {done.stderr}")
         return json.loads(done.stdout or "null")
 
@@ -43,23 +53,36 @@ class AwsCli:
         """Return an operation's answer."""
         return self._done(service, *self._words(operation, params))
 
-    def refused(self, service: str, operation: str, **params: Any) -> str:
-        """Return the error code of an operation that must fail."""
+    def refused(self, service: str, operation: str, **params: Any) -> tuple[str, str]:
+        """Return the error code and the words of an operation that must fail."""
         words = self._words(operation, params)
         if operation == "invoke_endpoint":
             words = self._asking(params["EndpointName"], b"1")
         done = self._aws(service, *words)
-        code = re.search(r"An error occurred \(([^)]+)\) when calling the ", done.stderr)
-        if code is None:
+        said = re.search(
+            r"An error occurred \(([^)]+)\) when calling the \w+ operation(?: \(.*?\))?: (.*)", done.stderr
+        )
+        if said is None:
             raise AssertionError(f"{service} {operation} answered {done.stdout}{done.stderr}")
-        return code[1]
+        return said[1], said[2].strip()
+
+    def pages(self, operation: str, **params: Any) -> list[Any]:
+        """Return what all pages have."""
+        answer = self.call("sagemaker", operation, **params)
+        return [found for value in answer.values() for found in value]
+
+    def waits_in_vain(self, waiter: str, **params: Any) -> bool:
+        """Say whether the waiter gives up."""
+        done = self._aws("sagemaker", "wait", waiter.replace("_", "-"), *self._flags(params))
+        return bool(done.status) and "terminal failure" in done.stderr
 
     def wait(self, waiter: str, **params: Any) -> None:
         """Let the waiter look; it looks at once and then every half minute."""
-        flags = [
-            word for key, value in params.items() for word in ("-" + re.sub("([A-Z])", r"-\1", key).lower(), value)
-        ]
-        self._done("sagemaker", "wait", waiter.replace("_", "-"), *flags)
+        self._done("sagemaker", "wait", waiter.replace("_", "-"), *self._flags(params))
+
+    @staticmethod
+    def _flags(params: dict[str, str]) -> list[str]:
+        return [word for key, value in params.items() for word in ("-" + re.sub("([A-Z])", r"-\1", key).lower(), value)]
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         """Write an object."""

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 from story import CSV, SHORT, Story, tell
 
 
@@ -23,15 +23,28 @@ class Boto3:
         """Return an operation's answer."""
         return getattr(self._client(service), operation)(**params)
 
-    def refused(self, service: str, operation: str, **params: Any) -> str:
-        """Return the error code of an operation that must fail."""
+    def refused(self, service: str, operation: str, **params: Any) -> tuple[str, str]:
+        """Return the error code and the words of an operation that must fail."""
         if operation == "invoke_endpoint":
             params["Body"] = b"1"
         try:
             answer = self.call(service, operation, **params)
         except ClientError as error:
-            return str(error.response["Error"]["Code"])
+            return str(error.response["Error"]["Code"]), str(error.response["Error"]["Message"])
         raise AssertionError(f"{service} {operation} answered {answer}")
+
+    def pages(self, operation: str, **params: Any) -> list[Any]:
+        """Return what all pages have."""
+        pages = self._client("sagemaker").get_paginator(operation).paginate(**params)
+        return [found for page in pages for value in page.values() if isinstance(value, list) for found in value]
+
+    def waits_in_vain(self, waiter: str, **params: Any) -> bool:
+        """Say whether the waiter gives up."""
+        try:
+            self.wait(waiter, **params)
+        except WaiterError as error:
+            return "terminal failure" in str(error)
+        return False
 
     def wait(self, waiter: str, **params: Any) -> None:
         """Let the waiter look once."""

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
-from sagemaker.core import image_uris
+from cases import CASES
+from sagemaker.core import image_uris, resources
 from sagemaker.core.helper.iam_role_resolver import IamRoleResolver
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.resources import (
-    App,
     Endpoint,
     EndpointConfig,
-    HyperParameterTuningJob,
     Model,
     ModelPackage,
     ModelPackageGroup,
+    ProcessingJob,
     Tag,
     TrainingJob,
+    TransformJob,
 )
 from sagemaker.core.shapes import (
     DesiredWeightAndCapacity,
@@ -30,8 +31,10 @@ from sagemaker.core.shapes import (
 from sagemaker.core.training.configs import Compute, InputData, SourceCode
 from sagemaker.core.utils.code_injection.codec import pascal_to_snake
 from sagemaker.train.model_trainer import ModelTrainer
-from story import CODE, CSV, QUESTION, SECONDS, container, rows, serving_code, sourcedir, tell
+from story import CODE, CSV, PAGED, QUESTION, SECONDS, container, rows, serving_code, sourcedir, taken, tell
+from story import processing as processing_of
 from story import training as request_of
+from story import transform as transform_of
 
 QUIET = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 FREE = {"HyperParameters", "Environment"}
@@ -49,12 +52,12 @@ def snake(value: Any) -> Any:
     return {pascal_to_snake(key): item if key in FREE else snake(item) for key, item in value.items()}
 
 
-def refused(ask: Callable[[], Any]) -> str:
-    """Return the error code of what must fail."""
+def refused(ask: Callable[[], Any]) -> tuple[str, str]:
+    """Return the error code and the words of what must fail."""
     try:
         answer = ask()
     except ClientError as error:
-        return str(error.response["Error"]["Code"])
+        return str(error.response["Error"]["Code"]), str(error.response["Error"]["Message"])
     raise AssertionError(f"it answered {answer}")
 
 
@@ -64,6 +67,7 @@ def neighbours(case: dict[str, Any]) -> dict[str, Any]:
     bucket = session.default_bucket()
     session.s3_client.put_object(Bucket=bucket, Key="code/sourcedir.tar.gz", Body=sourcedir())
     session.upload_string_as_file_body(rows().decode(), bucket, "train/rows.csv")
+    session.upload_string_as_file_body(QUESTION.decode(), bucket, "questions/question.csv")
     return {
         "read back": session.read_s3_file(bucket, "train/rows.csv").encode() == rows(),
         "keys": session.list_s3_files(bucket, ""),
@@ -165,29 +169,59 @@ def endpoint(case: dict[str, Any]) -> dict[str, Any]:
         "answers": [first, second],
         "weights": weights,
         "listed": listed,
-        "afterwards": [refused(serving.refresh), refused(model.refresh)],
+        "afterwards": [refused(serving.refresh)[0], refused(model.refresh)[0]],
     }
+
+
+def pages(case: dict[str, Any]) -> dict[str, Any]:
+    """List more than a page holds."""
+    for number in range(PAGED):
+        ModelPackageGroup.create(model_package_group_name=f"{case['client']}-page-{number:02}")
+    found = ModelPackageGroup.get_all(name_contains=f"{case['client']}-page-", sort_by="Name", sort_order="Descending")
+    return {"names": [group.model_package_group_name for group in found]}
+
+
+def jobs(case: dict[str, Any]) -> dict[str, Any]:
+    """Run a processing and a transform job and wait for them."""
+    Model.create(**snake(taken(case)["model"]))
+    processing = ProcessingJob.create(**snake(processing_of(case)))
+    transform = TransformJob.create(**snake(transform_of(case)))
+    processing.wait(**LOOK)
+    transform.wait(**LOOK)
+    session = Session(default_bucket=case["bucket"], sagemaker_config=QUIET)
+    code, _ = refused(lambda: Endpoint(endpoint_name=f"{case['client']}-nowhere").wait_for_status("InService", **LOOK))
+    return {
+        "statuses": {
+            "processing_job": processing.processing_job_status,
+            "transform_job": transform.transform_job_status,
+        },
+        "answers": len(session.read_s3_file(case["bucket"], "answers/question.csv.out").split()),
+        "in vain": code == "ValidationException",
+    }
+
+
+def asked(operation: str, params: dict[str, Any]) -> Any:
+    """Ask for an operation of the API in the SDK's words: `describe_model` is Model.get, `list_apps` goes by App.get_all."""
+    verb, _, noun = operation.partition("_")
+    words = snake(params)
+    resource = getattr(resources, "".join(part.capitalize() for part in noun.removesuffix("s").split("_")))
+    if verb == "create":
+        return resource.create(**words)
+    if verb == "describe":
+        return resource.get(*words.values())
+    if verb == "list":
+        return list(resource.get_all(**words))
+    if verb == "invoke":
+        return resource(**words).invoke(body=b"1")
+    return getattr(resource(**words), verb)()
 
 
 def errors(case: dict[str, Any]) -> dict[str, Any]:
     """Ask for what must be refused."""
-    resources = {"InstanceType": "ml.enormous", "InstanceCount": 1, "VolumeSizeInGB": 10}
-    wrong = snake(request_of(case, TrainingJobName=f"{case['client']}-wrong", ResourceConfig=resources))
-    nobody = Endpoint(endpoint_name="nowhere")
-    group = f"{case['client']}-group"
-    return {
-        "wrong value": refused(lambda: TrainingJob.create(**wrong)),
-        "taken name": refused(lambda: TrainingJob.create(**snake(request_of(case)))),
-        "taken group": refused(lambda: ModelPackageGroup.create(model_package_group_name=group)),
-        "unknown training job": refused(lambda: TrainingJob.get("nowhere")),
-        "unknown model": refused(lambda: Model.get("nowhere")),
-        "unknown package group": refused(lambda: ModelPackageGroup.get("nowhere")),
-        "unknown endpoint config": refused(lambda: EndpointConfig.get("nowhere")),
-        "unknown endpoint": refused(lambda: Endpoint.get("nowhere")),
-        "unknown tuning job": refused(lambda: HyperParameterTuningJob.get("nowhere")),
-        "invoked nobody": refused(lambda: nobody.invoke(body=b"1")),
-        "not emulated": refused(lambda: list(App.get_all())),
-    }
+    known = {**case, "training": request_of(case), "taken": taken(case)}
+    EndpointConfig.create(**snake(known["taken"]["config"]))
+    Endpoint.create(**snake(known["taken"]["endpoint"]))
+    return {one.name: refused(lambda one=one: asked(one.operation, one.params(known))) for one in CASES}
 
 
 def trainer(case: dict[str, Any]) -> dict[str, Any]:
@@ -213,4 +247,4 @@ def trainer(case: dict[str, Any]) -> dict[str, Any]:
     return {"status": job.training_job_status, "artifacts": job.model_artifacts.s3_model_artifacts}
 
 
-tell(neighbours, training, registry, endpoint, errors, trainer)
+tell(neighbours, training, registry, endpoint, pages, jobs, errors, trainer)

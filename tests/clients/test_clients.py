@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
+from tests.clients.cases import CASES, Case
 from tests.clients.conftest import ACCOUNT, CLIENTS, IMAGE, STACK
 
 Told = Callable[[str], dict[str, Any]]
@@ -19,7 +20,7 @@ def test_every_service_of_linnet_answers_a_client_at_the_one_address(stack: Stac
     facts = told(client)["neighbours"]
     assert facts["account"] == ACCOUNT
     assert facts["read back"]
-    assert facts["keys"] == ["code/sourcedir.tar.gz", "train/rows.csv"]
+    assert facts["keys"] == ["code/sourcedir.tar.gz", "questions/question.csv", "train/rows.csv"]
     assert facts["ledger"] == ["ACTIVE", ["pk", "sk"]]
     machines = ["intake", "monitor", "offboard", "onboard", "release", "retrain", "rollback", "watch"]
     assert facts["machines"] == [f"{STACK}-{machine}" for machine in machines]
@@ -46,7 +47,8 @@ def test_an_unknown_name_is_refused_with_each_services_own_code(told: Told, clie
 
 def test_the_sdks_session_uses_its_default_bucket_and_knows_the_image(told: Told) -> None:
     facts = told("sagemaker")["neighbours"]
-    assert facts == {"read back": True, "keys": ["code/sourcedir.tar.gz", "train/rows.csv"], "image": IMAGE}
+    keys = ["code/sourcedir.tar.gz", "questions/question.csv", "train/rows.csv"]
+    assert facts == {"read back": True, "keys": keys, "image": IMAGE}
 
 
 @every_client
@@ -88,20 +90,26 @@ def test_an_endpoint_serves_the_registered_model_and_follows_its_weights(told: T
 
 
 @every_client
-def test_what_is_wrong_is_refused_with_the_code_that_aws_gives(told: Told, client: str) -> None:
-    assert told(client)["errors"] == {
-        "wrong value": "ValidationException",
-        "taken name": "ResourceInUse",
-        "taken group": "ValidationException",
-        "unknown training job": "ValidationException",
-        "unknown model": "ValidationException",
-        "unknown package group": "ValidationException",
-        "unknown endpoint config": "ValidationException",
-        "unknown endpoint": "ValidationException",
-        "unknown tuning job": "ResourceNotFound",
-        "invoked nobody": "ValidationError",
-        "not emulated": "NotEmulatedException",
+def test_a_list_of_several_pages_is_whole_and_in_order(told: Told, client: str) -> None:
+    assert told(client)["pages"] == {"names": [f"{client}-page-{number:02}" for number in reversed(range(12))]}
+
+
+@every_client
+def test_the_clients_own_waiters_see_jobs_end_and_give_up_on_what_is_not_there(told: Told, client: str) -> None:
+    assert told(client)["jobs"] == {
+        "statuses": {"processing_job": "Completed", "transform_job": "Completed"},
+        "answers": 2,
+        "in vain": True,
     }
+
+
+@every_client
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name.replace(" ", "-")) for case in CASES])
+def test_what_is_wrong_is_refused_with_the_code_and_the_words_of_aws(told: Told, client: str, case: Case) -> None:
+    code, words = told(client)["errors"][case.name]
+    expected, more, _ = case.expected(client, ACCOUNT).partition("*")
+    assert code == case.code
+    assert words.startswith(expected) if more or not case.words else words == expected
 
 
 def test_the_sdks_model_trainer_runs_its_own_entry_point(told: Told) -> None:

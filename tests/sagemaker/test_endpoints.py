@@ -322,7 +322,7 @@ def size(value: int, kind: str = "CAPACITY_PERCENT") -> dict[str, Any]:
             policy({"Type": "ALL_AT_ONCE"}, TerminationWaitInSeconds=300, MaximumExecutionTimeoutInSeconds=600),
             ["MaximumExecutionTimeoutInSeconds", "600"],
         ),
-        (policy({"Type": "ALL_AT_ONCE"}, TerminationWaitInSeconds=3601), ["TerminationWaitInSeconds", "3601", "3600"]),
+        (policy({"Type": "ALL_AT_ONCE"}, TerminationWaitInSeconds=3601), ["terminationWaitInSeconds", "3601", "3600"]),
         (policy({"Type": "ALL_AT_ONCE"}, MaximumExecutionTimeoutInSeconds=599), ["599", "600"]),
         (
             {"RollingUpdatePolicy": {"MaximumBatchSize": size(51), "WaitIntervalInSeconds": 1}},

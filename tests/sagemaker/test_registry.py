@@ -167,5 +167,5 @@ def test_an_unversioned_package_has_a_name(lab: Lab) -> None:
     created = lab.call("CreateModelPackage", ModelPackageName="solo", InferenceSpecification=SPECIFICATION)
     assert package(lab, "solo")["ModelPackageArn"] == created["ModelPackageArn"]
     assert len(lab.call("ListModelPackages")["ModelPackageSummaryList"]) == 1
-    with pytest.raises(ApiError, match="ModelPackageName"):
+    with pytest.raises(ApiError, match="Missing ARN"):
         lab.call("CreateModelPackage", InferenceSpecification=SPECIFICATION)

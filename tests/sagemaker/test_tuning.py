@@ -132,7 +132,9 @@ def test_a_wrong_tuning_job_leaves_nothing_behind(lab: Lab, more: dict[str, Any]
         create(lab, **more)
     assert lab.call("ListTrainingJobs")["TrainingJobSummaries"] == []
     create(lab, MaxNumberOfTrainingJobs=1)
-    with pytest.raises(ApiError, match="ResourceInUse"):
+    with pytest.raises(
+        ApiError, match=r"ResourceInUse: .* with the name, \S+, already exists\. Choose a different name\.$"
+    ):
         create(lab, MaxNumberOfTrainingJobs=1)
 
 

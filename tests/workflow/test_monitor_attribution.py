@@ -98,9 +98,10 @@ def test_i7_a_job_that_fails_leaves_the_window_unknown_and_is_told_with_its_own_
     assert finding(serving, began - 2 * HOUR) is None
 
 
-def test_mo_08_the_same_traffic_ranks_the_features_as_before_and_what_failed_is_explained_too(
+def test_mo_08_f28_the_same_traffic_ranks_the_features_as_before_and_what_failed_or_was_unheard_is_explained_too(
     serving: World, began: datetime
 ) -> None:
+    assert serving.stack.trouble("lose_answers", operation="CreateProcessingJob", times=1) == ""
     ended = look(serving, flights.requests(count=200), began - HOUR)
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")

@@ -17,6 +17,7 @@ TUNED = {
         "ranges": {"max_depth": {"type": "integer", "min": 2, "max": 5}},
         "max_jobs": 2,
         "max_parallel": 2,
+        "early_stopping": False,
     },
 }
 

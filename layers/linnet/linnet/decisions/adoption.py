@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _KINDS = ("TrainingJob", "HyperParameterTuningJob", "ProcessingJob", "TransformJob")
-_ENDS = ("SecondaryStatus", "FailureReason", "ExitMessage", "StoppingCondition")
-TELLING = (*(f"{kind}{part}" for kind in _KINDS for part in ("Name", "Status")), *_ENDS)
-"""The members of a job's description that say how it ended; decisions.failures reads them."""
+_ENDS = ("ExitMessage", "FailureReason", "SecondaryStatus", "StoppingCondition")
+TELLING = (*_ENDS, *(f"{kind}{part}" for kind in _KINDS for part in ("Name", "Status")))
+"""The members of a job's description that say how it ended, the reason first; decisions.failures reads them."""
 _UNTOLD = ("Tags",)
 """Members of a request that its Describe does not answer (API reference, DescribeTrainingJob and its siblings)."""
 
