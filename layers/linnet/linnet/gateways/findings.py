@@ -25,7 +25,7 @@ _METRICS_A_CALL = 500
 MOST_WINDOWS = 1_000
 """Windows that a tick takes; the next tick takes the others. What a state machine hears of each together is at most 256 KiB."""
 
-MOST_JOBS = 200
+MOST_JOBS = 100
 """Of those, the ones that jobs look at: ten at a time, which must end with the execution and fit into its history."""
 
 
