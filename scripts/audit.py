@@ -20,7 +20,7 @@ SHIPPED = ("requirements/stack.txt", "layers/linnet/requirements.txt", "layers/a
 """What runs at a user's: on Lambda and on the laptop."""
 LOCKS = (
     *SHIPPED, "requirements/dev.txt", "requirements/data.txt", "requirements/policies.txt", "requirements/client-awscli.txt",
-    "requirements/client-sagemaker.txt",
+    "requirements/client-sagemaker.txt", "requirements/sam.txt", "requirements/image.txt",
 )  # fmt: skip
 PINNED = {
     "bench.txt",
