@@ -47,6 +47,11 @@ _ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
 
 NEEDED = (
     Need(
+        "Function", ("s3:ListBucket",), "${DataBucket.Arn}",
+        "S3 says that an object is not there only to those who may list the bucket, to others that it is forbidden.",
+        _AWS + "AmazonS3/latest/API/API_GetObject.html", "s3:GetObject",
+    ),
+    Need(
         "", ("kms:Decrypt",), "${DataKey.Arn}", "Objects of the bucket are encrypted with the key.",
         _AWS + "AmazonS3/latest/userguide/UsingKMSEncryption.html", "s3:GetObject",
     ),
@@ -226,11 +231,6 @@ NEEDED = (
         "(MonitorWindow|PrepareData|WatchChampions|ReadSpec)Function", ("s3:GetObject", "s3:GetObjectVersion"),
         "${DataBucket.Arn}/",
         "Data sets compared on demand, labelled capture, the watch over champions, a foreign baseline.",
-        _AWS + "AmazonS3/latest/API/API_GetObject.html",
-    ),
-    Need(
-        "Function", ("s3:ListBucket",), "${DataBucket.Arn}",
-        "S3 says that an object is not there only to those who may list the bucket.",
         _AWS + "AmazonS3/latest/API/API_GetObject.html",
     ),
     Need(
