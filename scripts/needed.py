@@ -241,13 +241,4 @@ NEEDED = (
         "(PrepareRelease|DecideCandidate)Function", ("sagemaker:DescribeModelPackage",), "",
         "An event is a claim: the registry is read again.", _OPERATIONS,
     ),
-    Need(
-        "OnFindingFunction",
-        (
-            "cloudwatch:DescribeAlarms", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-            "sns:Publish",
-        ),
-        "", "A standing alarm or a business value is written down (MO-11).",
-        _AWS + "AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html",
-    ),
 )  # fmt: skip
