@@ -47,6 +47,11 @@ _ARN = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
 
 NEEDED = (
     Need(
+        "Function", ("s3:ListBucket",), "${DataBucket.Arn}",
+        "S3 says that an object is not there only to those who may list the bucket, to others that it is forbidden.",
+        _AWS + "AmazonS3/latest/API/API_GetObject.html", "s3:GetObject",
+    ),
+    Need(
         "", ("kms:Decrypt",), "${DataKey.Arn}", "Objects of the bucket are encrypted with the key.",
         _AWS + "AmazonS3/latest/userguide/UsingKMSEncryption.html", "s3:GetObject",
     ),
@@ -229,25 +234,11 @@ NEEDED = (
         _AWS + "AmazonS3/latest/API/API_GetObject.html",
     ),
     Need(
-        "Function", ("s3:ListBucket",), "${DataBucket.Arn}",
-        "S3 says that an object is not there only to those who may list the bucket.",
-        _AWS + "AmazonS3/latest/API/API_GetObject.html",
-    ),
-    Need(
         "Function", ("s3:GetObject", "s3:PutObject"), "${DataBucket.Arn}/quarantine/*",
         "Input that can never be processed is kept once (F6).", _AWS + "AmazonS3/latest/API/API_HeadObject.html",
     ),
     Need(
         "(PrepareRelease|DecideCandidate)Function", ("sagemaker:DescribeModelPackage",), "",
         "An event is a claim: the registry is read again.", _OPERATIONS,
-    ),
-    Need(
-        "OnFindingFunction",
-        (
-            "cloudwatch:DescribeAlarms", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-            "sns:Publish",
-        ),
-        "", "A standing alarm or a business value is written down (MO-11).",
-        _AWS + "AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html",
     ),
 )  # fmt: skip
