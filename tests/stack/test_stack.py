@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
@@ -46,15 +45,6 @@ def test_a_stack_is_found_by_its_state_file_and_gone_with_its_workers_after_stop
     assert not state.exists()
     assert not alive(stack.pid)
     until(lambda: not any(alive(worker) for worker in workers))
-
-
-def test_a_stack_listens_on_loopback_alone_unless_another_address_is_given(ours: Bench, tmp_path: Path) -> None:
-    other = "127.0.0.2"  # as the Docker bridge's for `scripts/sam-check`
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((other, int(ours.stack.endpoint.rpartition(":")[2])))
-    with Stack.start(rate=1, state=tmp_path / "stack.json", also=other) as stack:
-        for address in (other, "127.0.0.1"):
-            socket.create_connection((address, int(stack.endpoint.rpartition(":")[2]))).close()
 
 
 def test_a_second_stack_on_the_same_state_file_refuses_to_start(ours: Bench) -> None:
