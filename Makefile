@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test up down status lint bench bench-monitor deploy teardown redrive clean lock
+.PHONY: help demo test up down status lint bench bench-monitor deploy teardown redrive pictures clean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -47,6 +47,9 @@ teardown: .venv/stack ## list what Linnet made at run time and delete it after a
 
 redrive: .venv/stack ## give the dead letters to their functions again, once the cause is mended: make redrive STACK=linnet
 	@$(BIN)/python scripts/redrive.py --stack "$(or $(STACK),linnet)"
+
+pictures: ## draw the state machines into docs/statemachines/ (needs Node)
+	@$(PYTHON) scripts/asl/pictures.py
 
 lock: ## renew the pinned requirements
 	@scripts/lock
