@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from linnet.events.spec import check_spec, spec_json
 from linnet.gateways import ledger
 from linnet.gateways.clients import client
-from models.flights import data as flights
 from tests.contract import test_monitor_bias as bias
+from tests.contract.monitor_world import CONFIG, serve
 from tests.contract.onboarding_world import CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
 
 RUN = bias.RUN
@@ -21,10 +20,7 @@ CONVERSION = "finding#business#conversion#2026-11-21T02:00:00Z"
 @pytest.fixture
 def serving(world: World) -> World:
     """Return a world in which flights serves and its alarm on latency rings."""
-    ledger.put_once("models", "flights", {"model": "flights"})
-    spec = spec_json(check_spec(flights.spec()))
-    ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
-    ledger.put_once("model/flights", "champion", {"version": 1, "run": RUN, "baseline": "s3://b", "config": "c"})
+    serve(run=RUN, baseline="s3://b", config="c")
     world.cloudwatch.put_metric_alarm(
         AlarmName="linnet-flights-slow", Namespace="AWS/SageMaker", MetricName="ModelLatency", Statistic="Average",
         Period=300, EvaluationPeriods=2, Threshold=500_000.0, ComparisonOperator="GreaterThanThreshold",
@@ -129,7 +125,7 @@ def test_mo_11_the_findings_of_all_layers_have_the_same_keys(serving: World) -> 
     spec = (ledger.read("model/flights", "spec") or {})["spec"]
     spec["monitors"]["bias"] |= bias.BIAS
     ledger.change("model/flights", "spec", put={"spec": spec})
-    ledger.change("model/flights", "champion", put={"config": bias.CONFIG, "variant": "blue"})
+    ledger.change("model/flights", "champion", put={"config": CONFIG, "variant": "blue"})
     serving.put(f"results/flights/{RUN}/evaluation.json", {"decision": {"threshold": 0.4}})
     bias.answered(serving, 0.5, 0.5)
     bias.look()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,8 @@ from linnet.monitoring.store import profile_bytes
 from linnet.monitoring.tables import Source, read_table
 from linnet.settings import settings
 from models.flights import data as flights
+from tests.contract import monitor_world
+from tests.contract.monitor_world import asked, serve
 from tests.contract.onboarding_world import BUCKET, CONTEXT, World, due, handler, sample, world  # noqa: F401
 
 START, END = "2026-11-21T09:00:00Z", "2026-11-21T10:00:00Z"
@@ -33,21 +34,13 @@ def serving(world: World) -> World:
 
 def served(world: World) -> World:
     """Let flights be onboarded and serve with the baseline of its winter data."""
-    from linnet.events.spec import check_spec, spec_json  # noqa: PLC0415
-
-    spec = spec_json(check_spec(flights.spec()))
+    baseline = f"s3://{BUCKET}/baselines/flights/r0123456789ab"
+    spec = serve(run="r0123456789ab", baseline=baseline, at="2026-11-21T09:00:00Z")
     lines = flights.requests(season="winter", count=3000)[300:]
     content = "\n".join([",".join(flights.FEATURES), *lines]).encode()
     known = profile(read_table([Source("train", content)]), kinds=spec["data"]["features"])
     world.put("baselines/flights/r0123456789ab/statistics.json", statistics_json(known))
     world.put("baselines/flights/r0123456789ab/constraints.json", suggest_constraints(known))
-    ledger.put_once("models", "flights", {"model": "flights", "spec_digest": "d"})
-    ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
-    champion = {
-        "version": 1, "run": "r0123456789ab", "config": "linnet-flights-v1-f1",
-        "baseline": f"s3://{BUCKET}/baselines/flights/r0123456789ab", "at": "2026-11-21T09:00:00Z",
-    }  # fmt: skip
-    ledger.put_once("model/flights", "champion", champion)
     return world
 
 
@@ -59,20 +52,7 @@ def capture(
     lines = []
     for number, row in enumerate(rows):
         moment = first + timedelta(seconds=3599 * number / max(1, len(rows)))
-        record = {
-            "captureData": {
-                "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": row, "encoding": "CSV"},
-                "endpointOutput": {
-                    "observedContentType": "text/csv",
-                    "mode": "OUTPUT",
-                    "data": "0.1",
-                    "encoding": "CSV",
-                },
-            },
-            "eventMetadata": {"eventId": f"e{variant}{number}", "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%SZ")},
-            "eventVersion": "0",
-        }
-        lines.append(json.dumps(record))
+        lines.append(asked(row, "0.1", f"e{variant}{number}", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
     key = f"data-capture/{config}/linnet-flights/{variant}/{first:%Y/%m/%d/%H}/00-00-000-{variant}.jsonl"
     world.put(key, "\n".join(lines) + "\n")
 
@@ -88,20 +68,8 @@ def finding() -> dict[str, Any]:
 
 
 def metrics(world: World, namespace: str = NAMESPACE) -> dict[str, list[float]]:
-    """Return the values of every metric of the window by name, with exactly the dimensions that alarms watch."""
-    dimensions = [
-        {"Name": "Endpoint", "Value": "linnet-flights"},
-        {"Name": "MonitoringSchedule", "Value": "linnet-flights-data-quality"},
-    ]
-    found = {}
-    for metric in world.cloudwatch.list_metrics(Namespace=namespace)["Metrics"]:
-        assert sorted(metric["Dimensions"], key=lambda d: d["Name"]) == dimensions
-        points = world.cloudwatch.get_metric_statistics(
-            Namespace=namespace, MetricName=metric["MetricName"], Dimensions=dimensions, Period=3600,
-            StartTime=datetime.fromisoformat(START), EndTime=datetime.fromisoformat(END), Statistics=["Maximum"],
-        )["Datapoints"]  # fmt: skip
-        found[metric["MetricName"]] = [p["Maximum"] for p in points]
-    return found
+    known = monitor_world.metrics(world, "data-quality", namespace, (START, END))
+    return {name: [value] for name, (value, _) in known.items()}
 
 
 # --- list_monitored ----------------------------------------------------------------------------------------------

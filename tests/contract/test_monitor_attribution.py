@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import tarfile
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,15 @@ import xgboost
 from linnet.data import attributions, explanation
 from linnet.decisions import onboarding
 from linnet.errors import BadInputError, NotFoundError
-from linnet.events.spec import check_spec, spec_json
+from linnet.events.spec import check_spec
 from linnet.gateways import findings, ledger
 from linnet.settings import settings
 from models.flights import data as flights
+from tests.contract.monitor_world import CONFIG, asked, metrics, serve
 from tests.contract.onboarding_world import BUCKET, CONTEXT, World, handler, sample, world  # noqa: F401 - a fixture
 
 START, END = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"
-CONFIG, RUN = "linnet-flights-v1-f1", "r0123456789"
+RUN = "r0123456789"
 FOLDER = "monitoring/linnet-flights/2026/11/20/00/explainability/"
 BASELINE = f"baselines/flights/{RUN}/analysis.json"
 CAPTURE = f"data-capture/{CONFIG}/linnet-flights/blue/2026/11/20/07/x.jsonl"
@@ -69,9 +69,7 @@ def served(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> Wor
     monkeypatch.setenv("LINNET_SAGEMAKER_ROLE", role)
     settings.cache_clear()
     monitors = {"data_quality": {"enabled": False}, "attribution": ON, "metrics_for": ["temp"]}
-    spec = spec_json(check_spec(flights.spec() | {"monitors": monitors}))
     world.put(f"models/flights/{RUN}/output/model.tar.gz", archive)
-    world.put(f"results/flights/{RUN}/inputs.json", {"spec": spec})
     world.put(f"processed-data/flights/{RUN}/test/features.csv", "\n".join(flights.requests(count=2000)[1000:]) + "\n")
     world.sagemaker.create_model_package_group(ModelPackageGroupName="linnet-flights")
     artifact = f"s3://{BUCKET}/models/flights/{RUN}/output/model.tar.gz"
@@ -82,28 +80,15 @@ def served(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> Wor
             "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"],
         },
     )["ModelPackageArn"]  # fmt: skip
-    ledger.put_once("models", "flights", {"model": "flights"})
-    ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
-    champion = {
-        "version": 1, "run": RUN, "config": CONFIG, "variant": "blue", "at": START, "package_arn": package,
-        "baseline": f"s3://{BUCKET}/baselines/flights/{RUN}",
-    }  # fmt: skip
-    ledger.put_once("model/flights", "champion", champion)
+    baseline = f"s3://{BUCKET}/baselines/flights/{RUN}"
+    spec = serve(monitors, run=RUN, variant="blue", at=START, package_arn=package, baseline=baseline)
+    world.put(f"results/flights/{RUN}/inputs.json", {"spec": spec})
     return world
 
 
 def captured(world: World, rows: list[str], key: str = CAPTURE) -> None:
     """Put capture of these requests."""
-    lines = [
-        json.dumps({
-            "captureData": {
-                "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": row, "encoding": "CSV"},
-                "endpointOutput": {"observedContentType": "text/csv", "mode": "OUTPUT", "data": "0.1", "encoding": "CSV"},
-            },
-            "eventMetadata": {"eventId": f"{number}", "inferenceTime": "2026-11-20T07:00:00Z"}, "eventVersion": "0",
-        })
-        for number, row in enumerate(rows)
-    ]  # fmt: skip
+    lines = [asked(row, "0.1", f"{number}", "2026-11-20T07:00:00Z") for number, row in enumerate(rows)]
     world.put(key, "\n".join(lines) + "\n")
 
 
@@ -152,20 +137,9 @@ def report(world: World) -> str:
     return str(world.s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}report.html")["Body"].read().decode())
 
 
-def metrics(world: World) -> dict[str, float]:
-    """Return the values of all metrics; they have the dimensions that the alarm watches."""
-    dimensions = [
-        {"Name": "Endpoint", "Value": "linnet-flights"},
-        {"Name": "MonitoringSchedule", "Value": "linnet-flights-attribution"},
-    ]
-    namespace, found = "aws/sagemaker/Endpoints/explainability-metrics", {}
-    for metric in world.cloudwatch.list_metrics(Namespace=namespace)["Metrics"]:
-        (point,) = world.cloudwatch.get_metric_statistics(
-            Namespace=namespace, MetricName=metric["MetricName"], Dimensions=dimensions, Period=60, Statistics=["Minimum"],
-            StartTime=datetime.fromisoformat(START), EndTime=datetime.fromisoformat(END) + timedelta(days=1),
-        )["Datapoints"]  # fmt: skip
-        found[metric["MetricName"]] = point["Minimum"]
-    return found
+def shown(world: World) -> dict[str, float]:
+    known = metrics(world, "attribution", "aws/sagemaker/Endpoints/explainability-metrics", (START, END), "Minimum")
+    return {name: value for name, (value, _) in known.items()}
 
 
 def test_a_window_is_handed_out_for_a_job_and_beyond_what_a_tick_takes_to_the_next(
@@ -190,7 +164,7 @@ def test_mo_08_rows_like_the_champions_own_rank_the_features_as_before(serving: 
     worked(serving, request, tmp_path)
 
     assert look() == {"model": "flights", "status": "Completed", "severity": None, "features": []}
-    found, seen = finding(), metrics(serving)
+    found, seen = finding(), shown(serving)
     assert found["verdict"] == "HEALTHY"
     assert found["ndcg"] >= 0.9
     assert (found["rows"], found["explained"]) == (800, 500)
@@ -226,7 +200,7 @@ def test_mo_08_a_window_that_is_decided_by_other_features_violates_and_says_whic
     (told,) = serving.messages()
     assert f"Feature attribution drift {found['ndcg']} exceeds threshold 0.9" in told["what"]
     assert f"dep_delay from place 1 to {moved['live_rank']}" in told["why"]
-    assert metrics(serving)["ndcg"] == found["ndcg"]
+    assert shown(serving)["ndcg"] == found["ndcg"]
 
 
 def test_xb_03_the_report_shows_both_rankings_and_what_decides_most(serving: World, tmp_path: Path) -> None:
@@ -263,7 +237,7 @@ def test_i7_too_few_rows_are_unknown_and_start_no_job(serving: World) -> None:
 
     assert planned() == {}
     assert look()["status"] == "no_data"
-    found, seen = finding(), metrics(serving)
+    found, seen = finding(), shown(serving)
     assert (found["verdict"], found["scores"], found["rows"]) == ("UNKNOWN", {}, 99)
     assert (seen["windows_without_data"], seen["rows"]) == (1.0, 99.0)
     assert "ndcg" not in seen
@@ -282,7 +256,7 @@ def test_i7_a_job_that_wrote_nothing_is_no_finding(serving: World) -> None:
     with pytest.raises(NotFoundError, match="nobody has explained the held-out rows of flights's run r0123456789"):
         look()
     assert finding() == {}
-    assert metrics(serving) == {}
+    assert shown(serving) == {}
 
 
 def test_a_row_that_the_model_itself_would_refuse_cannot_fail_the_explanation_of_the_others(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from linnet.errors import BadInputError
-from linnet.events.spec import check_spec, spec_json
+from linnet.events.spec import check_spec
 from linnet.gateways import ledger
 from models.flights import data as flights
+from tests.contract.monitor_world import CONFIG, asked, metrics, serve, true
 from tests.contract.onboarding_world import BUCKET, CONTEXT, World, due, handler, sample, world  # noqa: F401 - a fixture
 
 START, END, READY = "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-24T00:00:00Z"
-CONFIG, RUN, FACET = "linnet-flights-v1-f1", "r0123456789ab", flights.FEATURES[0]
+RUN, FACET = "r0123456789ab", flights.FEATURES[0]
 FOLDER = "monitoring/linnet-flights/2026/11/20/00/bias/"
 BIAS = {"enabled": True, "facet": FACET, "disadvantaged": ["1"], "limits": {"DI": [0.8, 1.25], "AD": [-0.05, 0.05]}}
 
@@ -24,13 +24,7 @@ BIAS = {"enabled": True, "facet": FACET, "disadvantaged": ["1"], "limits": {"DI"
 def serving(world: World) -> World:
     """Return a world in which flights serves and is judged by how it treats those whose first feature is 1."""
     monitors = {"data_quality": {"enabled": False}, "bias": BIAS}
-    spec = spec_json(check_spec(flights.spec() | {"monitors": monitors}))
-    ledger.put_once("models", "flights", {"model": "flights"})
-    ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
-    champion = {
-        "version": 1, "run": RUN, "config": CONFIG, "variant": "blue", "baseline": "s3://b", "at": "2026-11-20T00:00:00Z",
-    }  # fmt: skip
-    ledger.put_once("model/flights", "champion", champion)
+    serve(monitors, run=RUN, variant="blue", baseline="s3://b", at="2026-11-20T00:00:00Z")
     world.put(f"results/flights/{RUN}/evaluation.json", {"metrics": {}, "decision": {"threshold": 0.4}})
     return world
 
@@ -44,22 +38,8 @@ def answered(
     for group, share in (("1", share_of_group), ("0", share_of_others)):
         for number in range(each):
             identity, called = f"{group}-{number}", number < share * each
-            lines.append(json.dumps({
-                "captureData": {
-                    "endpointInput": {
-                        "observedContentType": "text/csv", "mode": "INPUT", "data": f"{group},{rest}", "encoding": "CSV",
-                    },
-                    "endpointOutput": {
-                        "observedContentType": "text/csv", "mode": "OUTPUT", "data": "0.41" if called else "0.39",
-                        "encoding": "CSV",
-                    },
-                },
-                "eventMetadata": {"eventId": identity, "inferenceTime": "2026-11-20T07:00:00Z"}, "eventVersion": "0",
-            }))  # fmt: skip
-            truth.append(json.dumps({
-                "groundTruthData": {"data": str(int(called)), "encoding": "CSV"},
-                "eventMetadata": {"eventId": identity}, "eventVersion": "0",
-            }))  # fmt: skip
+            lines.append(asked(f"{group},{rest}", "0.41" if called else "0.39", identity, "2026-11-20T07:00:00Z"))
+            truth.append(true(str(int(called)), identity))
     world.put(f"data-capture/{CONFIG}/linnet-flights/blue/2026/11/20/07/x.jsonl", "\n".join(lines) + "\n")
     if labels:
         world.put("ground-truth/linnet-flights/2026/11/22/11/labels.jsonl", "\n".join(truth) + "\n")
@@ -74,19 +54,9 @@ def finding() -> dict[str, Any]:
     return ledger.read("model/flights", f"finding#bias#{START}") or {}
 
 
-def metrics(world: World) -> dict[str, float]:
-    """Return the values of all metrics; they have the dimensions that the alarm watches."""
-    dimensions = [
-        {"Name": "Endpoint", "Value": "linnet-flights"}, {"Name": "MonitoringSchedule", "Value": "linnet-flights-bias"},
-    ]  # fmt: skip
-    namespace, found = "aws/sagemaker/Endpoints/bias-metrics", {}
-    for metric in world.cloudwatch.list_metrics(Namespace=namespace)["Metrics"]:
-        (point,) = world.cloudwatch.get_metric_statistics(
-            Namespace=namespace, MetricName=metric["MetricName"], Dimensions=dimensions, Period=60, Statistics=["Maximum"],
-            StartTime=datetime.fromisoformat(START), EndTime=datetime.fromisoformat(READY) + timedelta(days=1),
-        )["Datapoints"]  # fmt: skip
-        found[metric["MetricName"]] = point["Maximum"]
-    return found
+def shown(world: World) -> dict[str, float]:
+    known = metrics(world, "bias", "aws/sagemaker/Endpoints/bias-metrics", (START, END))
+    return {name: value for name, (value, _) in known.items()}
 
 
 def test_a_window_is_due_when_its_labels_had_their_time(serving: World) -> None:
@@ -100,7 +70,7 @@ def test_groups_that_are_treated_alike_are_healthy(serving: World) -> None:
     assert look() == {"model": "flights", "status": "Completed", "severity": None, "features": []}
     found = finding()
     assert (found["verdict"], found["scores"], found["unknown"]) == ("HEALTHY", {"DI": 1.0, "AD": 0.0}, {})
-    assert metrics(serving)["bias_excess_max"] == 0.0
+    assert shown(serving)["bias_excess_max"] == 0.0
     assert serving.messages() == []
 
 
@@ -115,7 +85,7 @@ def test_mo_07_a_group_called_positive_too_seldom_breaks_its_limit_and_people_ar
     assert sorted(files) == [f"{FOLDER}analysis.json", f"{FOLDER}constraint_violations.json"]
     (violation,) = files[f"{FOLDER}constraint_violations.json"]["violations"]
     assert (violation["facet"], violation["facet_value"], violation["metric_name"]) == (FACET, "1", "DI")
-    seen = metrics(serving)
+    seen = shown(serving)
     assert seen["bias_metric_DI"] == 0.5
     assert seen["bias_excess_max"] > 0.1
     (told,) = serving.messages()
@@ -130,7 +100,7 @@ def test_i7_without_labels_nothing_is_known_and_it_is_told(serving: World) -> No
     assert look()["status"] == "no_labels"
     assert (finding()["verdict"], finding()["scores"]) == ("UNKNOWN", {})
     assert "are needed" in finding()["unknown"]["DI"]
-    seen = metrics(serving)
+    seen = shown(serving)
     assert seen["windows_without_labels"] == 1.0
     assert not [name for name in seen if name.startswith("bias_")]
     assert len(serving.messages()) == 1
@@ -148,7 +118,7 @@ def test_i7_a_group_of_too_few_rows_is_unknown_and_says_why(serving: World) -> N
     found = finding()
     assert found["verdict"] == "UNKNOWN"
     assert "the group has 0 rows" in found["unknown"]["DI"]
-    assert "bias_excess_max" not in metrics(serving)
+    assert "bias_excess_max" not in shown(serving)
 
 
 def limited(limits: dict[str, Any]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,10 +10,11 @@ import pytest
 from linnet.errors import BadInputError, NotFoundError
 from linnet.gateways import ledger
 from models.flights import data as flights
+from tests.contract.monitor_world import CONFIG, asked, metrics, serve, true
 from tests.contract.onboarding_world import CONTEXT, World, due, handler, sample, world  # noqa: F401 - a fixture
 
 START, END, READY = "2026-11-21T06:00:00Z", "2026-11-21T12:00:00Z", "2026-11-24T12:00:00Z"
-CONFIG, RUN = "linnet-flights-v1-f1", "r0123456789ab"
+RUN = "r0123456789ab"
 NAMESPACE = "aws/sagemaker/Endpoints/model-metrics"
 FOLDER = "monitoring/linnet-flights/2026/11/21/06/model-quality/"
 
@@ -22,16 +22,8 @@ FOLDER = "monitoring/linnet-flights/2026/11/21/06/model-quality/"
 @pytest.fixture
 def serving(world: World) -> World:
     """Return a world in which flights serves, is judged by its labels, and was right in 90 of 100 calls when it was made."""
-    from linnet.events.spec import check_spec, spec_json  # noqa: PLC0415
-
     monitors = {"data_quality": {"enabled": False}, "model_quality": {"enabled": True, "minimum_rows": 100}}
-    spec = spec_json(check_spec(flights.spec() | {"monitors": monitors}))
-    ledger.put_once("models", "flights", {"model": "flights"})
-    ledger.put_once("model/flights", "spec", {"spec": spec, "digest": "d", "version_id": "v"})
-    champion = {
-        "version": 1, "run": RUN, "config": CONFIG, "variant": "blue", "baseline": "s3://b", "at": "2026-11-21T06:00:00Z",
-    }  # fmt: skip
-    ledger.put_once("model/flights", "champion", champion)
+    serve(monitors, run=RUN, variant="blue", baseline="s3://b", at="2026-11-21T06:00:00Z")
     decision = {"threshold": 0.4, "classification_metrics": {"accuracy": {"value": 0.9}, "log_loss": {"value": 0.3}}}
     world.put(f"results/flights/{RUN}/evaluation.json", {"metrics": {"accuracy": 0.99}, "decision": decision})
     return world
@@ -46,16 +38,8 @@ def answered(
     for number in range(right + wrong):
         identity = f"{config}{variant}{day}-{number}"
         said = "0.41" if number < right else "0.39"  # on the two sides of the threshold that the run tuned
-        lines.append(json.dumps({
-            "captureData": {
-                "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": row, "encoding": "CSV"},
-                "endpointOutput": {"observedContentType": "text/csv", "mode": "OUTPUT", "data": said, "encoding": "CSV"},
-            },
-            "eventMetadata": {"eventId": identity, "inferenceTime": f"2026-11-{day}T07:00:00Z"}, "eventVersion": "0",
-        }))  # fmt: skip
-        truth.append(json.dumps({
-            "groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": identity}, "eventVersion": "0",
-        }))  # fmt: skip
+        lines.append(asked(row, said, identity, f"2026-11-{day}T07:00:00Z"))
+        truth.append(true("1", identity))
     world.put(f"data-capture/{config}/linnet-flights/{variant}/2026/11/{day}/07/x.jsonl", "\n".join(lines) + "\n")
     return truth
 
@@ -71,23 +55,6 @@ def look(day: int = 21) -> dict[str, Any]:
 
 def finding(day: int = 21) -> dict[str, Any]:
     return ledger.read("model/flights", f"finding#model-quality#2026-11-{day}T06:00:00Z") or {}
-
-
-def metrics(world: World) -> dict[str, tuple[float, datetime]]:
-    """Return value and time of every metric, which must have the dimensions that the alarm watches."""
-    dimensions = [
-        {"Name": "Endpoint", "Value": "linnet-flights"},
-        {"Name": "MonitoringSchedule", "Value": "linnet-flights-model-quality"},
-    ]
-    found = {}
-    for metric in world.cloudwatch.list_metrics(Namespace=NAMESPACE)["Metrics"]:
-        assert sorted(metric["Dimensions"], key=lambda d: d["Name"]) == dimensions
-        (point,) = world.cloudwatch.get_metric_statistics(
-            Namespace=NAMESPACE, MetricName=metric["MetricName"], Dimensions=dimensions, Period=60, Statistics=["Maximum"],
-            StartTime=datetime.fromisoformat(START), EndTime=datetime.fromisoformat(READY) + timedelta(days=1),
-        )["Datapoints"]  # fmt: skip
-        found[metric["MetricName"]] = (point["Maximum"], point["Timestamp"])
-    return found
 
 
 def test_a_window_is_due_when_its_labels_had_their_time_mo_05(serving: World) -> None:
@@ -112,7 +79,7 @@ def test_as_good_as_the_champions_own_report_at_its_own_threshold_is_healthy_mo_
     assert files[f"{FOLDER}constraints.json"]["binary_classification_constraints"]["accuracy"]["threshold"] == 0.85
     dataset = files[f"{FOLDER}statistics.json"]["dataset"]
     assert dataset == {"item_count": 100, "start_time": START, "end_time": END, "evaluation_time": READY}
-    seen = metrics(serving)
+    seen = metrics(serving, "model-quality", NAMESPACE, (START, END))
     assert 0 < seen["window_coverage"][0] <= 1
     assert {name: value for name, (value, _) in seen.items() if name != "window_coverage"} == {
         "accuracy": 0.89, "join_rate": 1.0, "rows": 100.0, "bad_lines": 0.0, "violations": 0.0,
@@ -184,7 +151,7 @@ def test_sagemaker_monitors_empty_join_is_a_loud_status_and_never_a_success(serv
     assert look()["status"] == "no_labels"
 
     assert finding()["labels"]["unlabelled"] == 120
-    seen = {name: value for name, (value, _) in metrics(serving).items()}
+    seen = {name: value for name, (value, _) in metrics(serving, "model-quality", NAMESPACE, (START, END)).items()}
     assert (seen["windows_without_labels"], seen["join_rate"]) == (1.0, 0.0)
     assert "accuracy" not in seen
     (message,) = serving.messages()

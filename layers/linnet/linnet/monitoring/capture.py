@@ -157,7 +157,8 @@ def read_batches(
     files; in a piece, rows of one shape come together.
     """
     counts.columns = len(columns)
-    read = functools.partial(_read, columns=columns, kinds=kinds, window=window)
+    types = [_TYPES.get(kinds.get(name, ""), pa.string()) for name in _names(columns, MOST_COLUMNS)]
+    read = functools.partial(_read, columns=columns, kinds=kinds, types=types, window=window)
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Future[tuple[list[Rows], Counts]]] = deque()
         for piece in template.pieces(files):
@@ -215,14 +216,18 @@ def _names(columns: Sequence[str], width: int) -> list[str]:
 
 
 def _read(
-    piece: bytes, *, columns: Sequence[str], kinds: Mapping[str, str], window: Window | None
+    piece: bytes,
+    *,
+    columns: Sequence[str],
+    kinds: Mapping[str, str],
+    types: Sequence[pa.DataType],
+    window: Window | None,
 ) -> tuple[list[Rows], Counts]:
     counts = Counts(len(columns))
     found: list[Rows] = []
-    types = [_TYPES.get(kinds.get(name, ""), pa.string()) for name in _names(columns, MOST_COLUMNS)]
     usual, other = template.read(piece, _template, {"data": types})
     for values in usual:
-        rows, odd = _by_column(values, columns, types, window, counts)
+        rows, odd = _by_column(values, columns, window, counts)
         found += rows
         other += odd
     return found + _by_line(other, columns, kinds, window, counts), counts
@@ -238,7 +243,7 @@ def _template(line: bytes) -> template.Template | None:
 
 
 def _by_column(
-    values: template.Values, columns: Sequence[str], types: Sequence[pa.DataType], window: Window | None, counts: Counts
+    values: template.Values, columns: Sequence[str], window: Window | None, counts: Counts
 ) -> tuple[list[Rows], list[bytes]]:
     """Return the rows of requests of one CSV row each, and the lines that must be read alone."""
     there = values.columns
@@ -247,8 +252,6 @@ def _by_column(
         ids = pc.if_else(pc.equal(ids, ""), there["event"][0], ids)
     at, usual = _times(there["time"][0])
     good = pc.and_(pc.not_equal(ids, ""), usual)
-    if len(there["data"]) == 1:
-        good = pc.and_(good, pc.not_equal(there["data"][0], ""))
     values = template.Values({**there, "id": [ids], "at": [at]}, values.lines)
     odd: list[bytes] = []
     if not pc.all(good, min_count=0).as_py():
@@ -265,7 +268,7 @@ def _by_column(
     count = len(values.lines)
     if not count:
         return [], odd
-    rows = _rows(values, columns, types)
+    rows = _rows(values, columns)
     counts.lines += count
     counts.widths[rows.width] += count
     _see(rows.at, window, counts)
@@ -287,23 +290,12 @@ def _times(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
         return texts.cast(_TIME), pc.and_(usual, pa.array(~mask))
 
 
-def _rows(values: template.Values, columns: Sequence[str], types: Sequence[pa.DataType]) -> Rows:
-    features = list(values.columns["data"])
+def _rows(values: template.Values, columns: Sequence[str]) -> Rows:
+    features = values.columns["data"]
     width, count = len(features), len(values.lines)
-    ends = sorted({0, width - 1})  # around those the template has text
-    # Each row begins with an empty field, and so the first with no mark that Arrow would drop.
-    body, _ = template.body_of(pc.binary_join_element_wise("\n", *(features[n] for n in ends), ","))
-    for kinds in ([types[n] for n in ends], [pa.string()] * len(ends)):
-        try:
-            _, *read = template.cells(body[1:], [pa.string(), *kinds])
-        except pa.ArrowInvalid:  # text in a column of numbers
-            continue
-        break
-    for n, column in zip(ends, read, strict=True):
-        features[n] = template.whole(column)
     answers = pa.nulls(count, pa.string())
     if "answer" in values.columns:
-        answers = pc.utf8_trim_whitespace(values.columns["answer"][0])
+        answers = pc.utf8_trim_whitespace(template.first_field(values.columns["answer"][0]))
         answers = pc.if_else(pc.equal(answers, ""), pa.scalar(None, pa.string()), answers)
     ones = np.ones(count, dtype=np.int64)
     batch = pa.RecordBatch.from_arrays(features, _names(columns, width))

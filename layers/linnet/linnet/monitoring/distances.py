@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from linnet.monitoring.profile import Column, Floats, at_level, pattern
+from linnet.monitoring.profile import Column, Counts, Floats, at_level, pattern
 
 ROBUST_C = 1.8
 """The correction of `Robust` for few rows; belongs to a level of 0.003."""
@@ -59,8 +59,7 @@ def _numbers(before: Column, now: Column) -> _Both:
     level = max(before.level, now.level)
     before, now = at_level(before, level), at_level(now, level)
     patterns = pattern(before.values, level), pattern(now.values, level)
-    points = np.union1d(*patterns)
-    places = [np.searchsorted(points, found) for found in patterns]
+    points, *places = _united(*patterns)
     held = [
         np.asarray(np.bincount(place, weights=column.counts, minlength=points.size), dtype=np.float64)
         for place, column in zip(places, (before, now), strict=True)
@@ -74,6 +73,17 @@ def _numbers(before: Column, now: Column) -> _Both:
     other = others[places[0]]
     several[places[0]] |= before.mixed | ((other != before.values) & ~np.isnan(other))
     return _Both(points, held[0], held[1], max(float((rows * several).max() / rows.sum()) for rows in held))
+
+
+def _united(one: Floats, other: Floats) -> tuple[Floats, Counts, Counts]:
+    """Return what is in either of two ascending arrays, each value once, and the place of each of both therein."""
+    together = np.concatenate((one, other))
+    order = np.argsort(together, kind="stable")  # two runs in order are merged, not sorted
+    together = together[order]
+    first = np.append(True, together[1:] != together[:-1])
+    places = np.empty(order.size, dtype=np.int64)
+    places[order] = np.cumsum(first) - 1
+    return together[first], places[: one.size], places[one.size :]
 
 
 def _categories(before: Column, now: Column) -> _Both:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from linnet.monitoring.capture import Counts, read_batches
 from linnet.monitoring.profile import FeatureKind, Profile, kinds_of, merge, profile
 
-_ROWS_AT_ONCE = 100_000
+_ROWS_AT_ONCE = 200_000
 """Rows are profiled so many together: a profile of few costs as much as one of many."""
 
 
@@ -46,7 +46,7 @@ def profile_part(
     held: dict[int, list[pa.RecordBatch]] = {}
 
     def fold(width: int) -> None:
-        made = profile(held.pop(width), kinds=kinds)
+        made = profile(iter(held.pop(width)), kinds=kinds)  # an iterator that is at its end holds nothing
         found[width] = merge([found[width], made]) if width in found else made
 
     for rows in read_batches(files, columns, kinds, window=window, counts=counts):

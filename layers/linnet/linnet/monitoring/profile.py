@@ -149,6 +149,17 @@ def profile(
     column not named there is numeric when all its values are. `only` names the columns to look at; default all.
     """
     kinds = kinds or {}
+    rows, chunks = _by_column(batches, only)
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:  # sorting and pyarrow work without the interpreter's lock
+        names = list(chunks)
+        # A column's rows are let go as soon as it is known.
+        columns = pool.map(lambda name: _column(name, chunks.pop(name), kinds.get(name)), names)
+        return Profile(rows, dict(zip(names, columns, strict=True)))
+
+
+def _by_column(
+    batches: Iterable[pa.RecordBatch], only: Collection[str] | None
+) -> tuple[int, dict[str, list[pa.Array]]]:
     rows = 0
     chunks: dict[str, list[pa.Array]] = {}
     for batch in batches:
@@ -156,9 +167,7 @@ def profile(
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if only is None or name in only:
                 chunks.setdefault(name, []).append(column)
-    with ThreadPoolExecutor(pa.cpu_count()) as pool:  # sorting and pyarrow work without the interpreter's lock
-        columns = pool.map(lambda name: _column(name, chunks[name], kinds.get(name)), chunks)
-        return Profile(rows, dict(zip(chunks, columns, strict=True)))
+    return rows, chunks
 
 
 def kinds_of(known: Profile) -> dict[str, FeatureKind]:
@@ -178,7 +187,7 @@ def _column(name: str, parts: list[pa.Array], kind: FeatureKind | None) -> Colum
         made = _categories(name, parts)
         if numbers(pa.array(list(made.categories), pa.string())).invalid.any():
             return made
-    found = list(itertools.chain.from_iterable(map(_present, _together(parts) if text else parts)))
+    found = list(itertools.chain.from_iterable(map(_present, _together(parts))))
     if kind is None and text and any(np.isnan(values).any() for values in found):
         return _categories(name, parts)
     missing = sum(map(len, parts)) - sum(values.size for values in found)
@@ -287,7 +296,16 @@ def _level(steps: NDArray[np.uint64]) -> int:
 
     Two neighbours are one pattern when they differ only in bits below the level: the higher, the fewer are left.
     """
-    return bisect.bisect_left(range(64), 0, key=lambda level: LIMIT - _left(steps, level))
+    if steps.size < LIMIT:
+        return 0
+    sample = steps[:: 1 + steps.size // LIMIT]  # it tells where to look; all of them decide
+    share = LIMIT * sample.size // steps.size
+    level = bisect.bisect_left(range(63), 0, key=lambda level: share - _left(sample, level))
+    while _left(steps, level) > LIMIT:
+        level += 1
+    while level and _left(steps, level - 1) <= LIMIT:
+        level -= 1
+    return level
 
 
 def _left(steps: NDArray[np.uint64], level: int) -> int:

@@ -1,15 +1,13 @@
 """Lines of JSON that differ only in a few strings, read by columns at a time and proven to the byte.
 
-Between two lines of one shape only some strings differ: the values. All else is the template. A line is cut at its commas,
-in one pass that also reads numbers; it is read so only if every cutting is the template's text, or a value amid that text
-in which nothing ends or escapes a JSON string. Every other line is left to be read one by one. So nothing is assumed about
-who wrote the lines.
+Between two lines of one shape only some strings differ: the values. All else is the template. A line is cut at its quotes;
+it is read so only if all that lies between its values is the template's text, and in no value a JSON string ends or escapes.
+Every other line is left to be read one by one. So nothing is assumed about who wrote the lines.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,44 +22,52 @@ from numpy.typing import NDArray
 
 from linnet.monitoring.records import LONGEST_FIELD, LONGEST_LINE, NULLS
 
-_PIECE_BYTES = 4 * 1024 * 1024
+_PIECE_BYTES = 3 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
 """What is cut at a time: so much stays in a core's cache, and its memory is used again."""
 _TEMPLATES, _TRIES = 4, 16
 """Templates a piece, and lines that are tried for one."""
 _MOST_CUTTINGS, _LONGEST = 1_000, 64 * 1024
 """Lines with more strings than that, or twice as many fields, or more bytes are read alone."""
-_CONTROL, _LINE_FEED, _QUOTE, _BACKSLASH = 0x20, 0x0A, 0x22, 0x5C
+_CONTROL, _LINE_FEED, _QUOTE, _COMMA, _BACKSLASH = 0x20, 0x0A, 0x22, 0x2C, 0x5C
 _END = "\\n"
 """The line feed at the end of a payload, as JSON escapes it."""
-_VALUE = "\0"
-"""Stands for a part of a value in a template's text: a line of JSON cannot hold it."""
+_MARK = "\ufeff"
+"""Arrow drops it where a text begins with it."""
 
 
 @dataclass(frozen=True)
-class Field:
-    """What stands between two commas of a line: text, or a value (or a part of one, between its commas) amid text."""
+class Value:
+    """A string of a line that may be another in the next."""
 
-    name: str | None
-    """The value's name; None: `before` is all there is."""
-    before: str
-    after: str = ""
+    name: str
+    place: int
+    """It lies between so many quotes and the next."""
+    after: int
+    """How many bytes before that next quote belong to the template."""
+    parts: int
+    """How many fields of CSV it has."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """What lines have in common: their fields, as their commas cut them."""
+    """What lines have in common: how many quotes, and the texts before, between and behind their values."""
 
-    fields: tuple[Field, ...]
+    quotes: int
+    values: tuple[Value, ...]
+    texts: tuple[bytes, ...]
 
     def parts(self, name: str) -> int:
-        """Return how many parts a value has; 0: lines of this template have no such value."""
-        return sum(field.name == name for field in self.fields)
+        """Return how many fields a value has; 0: lines of this template have no such value."""
+        return sum(value.parts for value in self.values if value.name == name)
 
 
 @dataclass(frozen=True)
 class Values:
-    """Lines that were read right, and the parts of their values by name: without quote, backslash and control character."""
+    """Lines that were read right, and their values by name, without quote, backslash and control character.
+
+    A value that was read as CSV comes as its fields, any other as one text.
+    """
 
     columns: Mapping[str, Sequence[pa.Array]]
     lines: pa.Array
@@ -83,8 +89,8 @@ def template_of(
     """Return the template of lines like this one; None where they cannot be read by columns.
 
     `wanted` names the paths of the values. A path that is absent or null has no value; those `needed` must have one. The
-    strings at the paths of `fixed` must be absent or say what is said there. The `payloads` may have several parts; a line
-    feed at their end belongs to the template.
+    strings at the paths of `fixed` must be absent or say what is said there. A line feed at the end of `payloads` belongs to
+    the template.
     """
     try:
         text = line.decode().rstrip("\n")
@@ -106,21 +112,18 @@ def template_of(
 
 def _filled(cut: list[str], places: Mapping[str, int], payloads: Collection[str]) -> Template | None:
     """Return the template of a line that was cut at its quotes, with values at these places."""
-    named: dict[int, tuple[str, int]] = {}
-    for name, place in places.items():
+    values, texts, last = [], [], 0
+    for name, place in sorted(places.items(), key=lambda one: one[1]):
         value = cut[place].removesuffix(_END) if name in payloads else cut[place]
-        commas = value.count(",")
-        if "\\" in value or (commas and name not in payloads):
+        if "\\" in value:
             return None
-        named[place] = name, commas + 1
-        cut[place] = ",".join([_VALUE] * (commas + 1)) + cut[place][len(value) :]
-    if any("\\" in part.replace(_VALUE + _END, "") for part in cut):  # a key that is not spelled as it is meant
+        texts.append('"'.join([*cut[last:place], ""]))
+        values.append(Value(name, place, len(cut[place]) - len(value), value.count(",") + 1))
+        cut[place], last = cut[place][len(value) :], place
+    texts.append('"'.join(cut[last:]) + "\n")
+    if any("\\" in part.removeprefix(_END) for part in cut):  # a key that is not spelled as it is meant
         return None
-    names = iter([name for _, (name, parts) in sorted(named.items()) for _ in range(parts)])
-    parts = (part.partition(_VALUE) for part in '"'.join(cut).split(","))
-    fields = tuple(Field(next(names) if value else None, before, after) for before, value, after in parts)
-    # What spells a missing value cannot be told from another spelling of one.
-    return Template(fields) if all(field.name or field.before not in NULLS for field in fields) else None
+    return Template(len(cut) - 1, tuple(values), tuple(text.encode() for text in texts))
 
 
 def _place(document: Any, cut: list[str], path: tuple[str, ...], *, none: bool = True) -> int | None:
@@ -145,8 +148,8 @@ def read(
 ) -> tuple[list[Values], list[bytes]]:
     """Return the values of the lines of a piece that could be read by columns, and the other lines, blank ones left out.
 
-    `template` says how to read lines like the one it is given. Values come as text; of those that `types` names, the parts
-    between the first and the last have its types where all lines of a template allow it.
+    `template` says how to read lines like the one it is given. Values come as text; those that `types` names are read as
+    CSV, and their fields have its types where all lines of a template allow it.
     """
     lines, other = _lines(piece)
     found: list[Values] = []
@@ -220,57 +223,84 @@ def _lines(piece: bytes) -> tuple[pa.Array, list[pa.Array]]:
 
 def _read(template: Template, lines: pa.Array, types: Mapping[str, Sequence[pa.DataType]]) -> tuple[Values, pa.Array]:
     """Return the values of the lines that are this template to the byte, and the other lines."""
-    try:
-        columns, left = _cuttings(template, lines, types)
-    except pa.ArrowInvalid:  # a text where a number should be
-        columns, left = _cuttings(template, lines, {})
-    rest = []
-    if left:
-        usual = np.ones(len(lines), dtype=bool)
-        usual[left] = False
-        rest.append(lines.filter(pa.array(~usual)))
-        lines = lines.filter(pa.array(usual))
-    pairs = list(zip(template.fields, columns, strict=True))
-    good = _all(fine for field, column in pairs for fine in _fits(field, column))
-    if good is not None:
-        good = whole(good)
-        rest.append(lines.filter(pc.invert(good)))
-        lines, pairs = lines.filter(good), [(field, column.filter(good)) for field, column in pairs]
-    parts: dict[str, list[pa.Array]] = {}
-    for field, column in pairs:
-        if field.name is not None:
-            parts.setdefault(field.name, []).append(_between(field, whole(column)))
-    values = Values(parts, lines)
-    good = _all(map(_unescaped, itertools.chain.from_iterable(parts.values())))
-    if good is not None:
-        rest.append(lines.filter(pc.invert(good)))
-        values = values.filter(good)
+    columns, good = _strings(template, lines)
+    rest = [] if good.all() else [lines.filter(pa.array(~good))]
+    lines = lines.filter(pa.array(good)) if rest else lines
+    values = Values({value.name: [one] for value, one in zip(template.values, columns, strict=True)}, lines)
+    usual = _all([*map(_unescaped, columns), *(_tabular(values.columns[name][0]) for name in types)])
+    if usual is not None:
+        rest.append(values.lines.filter(pc.invert(usual)))
+        values = values.filter(usual)
+    for name, kinds in types.items():
+        fields, left = _fields(values.columns[name][0], kinds[: template.parts(name)])
+        if left:
+            mask = np.ones(len(values.lines), dtype=bool)
+            mask[left] = False
+            rest.append(values.lines.filter(pa.array(~mask)))
+            values = values.filter(pa.array(mask))
+        values = Values({**values.columns, name: fields}, values.lines)
     return values, pa.concat_arrays(rest) if rest else lines[:0]
 
 
-def _cuttings(
-    template: Template, lines: pa.Array, types: Mapping[str, Sequence[pa.DataType]]
-) -> tuple[list[pa.ChunkedArray], list[int]]:
-    """Return what is between the commas of the lines with as many commas as the template, and which lines have not.
+def _strings(template: Template, lines: pa.Array) -> tuple[list[pa.Array], NDArray[np.bool_]]:
+    """Return the values of the lines that have the template's texts around them, and which lines have."""
+    body, lengths = body_of(lines)
+    ends = np.cumsum(lengths)
+    quotes = np.flatnonzero(np.frombuffer(body, np.uint8) == _QUOTE)
+    count = np.diff(np.searchsorted(quotes, ends), prepend=0)
+    good = count == template.quotes
+    cut = (quotes if good.all() else quotes[np.repeat(good, count)]).reshape(-1, template.quotes)
+    # Line by line: text, value, text, ... text, and what lies between this line and the next that is left.
+    edges = np.empty((len(cut), 2 * len(template.values) + 2), np.int32)
+    edges[:, 0], edges[:, -1] = (ends - lengths)[good], ends[good]
+    for n, value in enumerate(template.values):
+        edges[:, 2 * n + 1], edges[:, 2 * n + 2] = cut[:, value.place - 1] + 1, cut[:, value.place] - value.after
+    widths = np.diff(edges, axis=1)
+    fits = (widths[:, ::2] == [len(text) for text in template.texts]).all(axis=1) & (widths >= 0).all(axis=1)
+    good[good], edges = fits, edges[fits]
+    text = b"".join(template.texts)
+    found = body_of(_parts(body, edges, slice(0, None, 2)))[0]
+    if not found.equals(pa.py_buffer(text * len(edges))):
+        fits = (np.frombuffer(found, np.uint8).reshape(-1, len(text)) == np.frombuffer(text, np.uint8)).all(axis=1)
+        good[good], edges = fits, edges[fits]
+    return [_parts(body, edges, slice(2 * n + 1, 2 * n + 2)) for n in range(len(template.values))], good
 
-    Raises:
-        pa.ArrowInvalid: a value has not its type.
-    """
-    rest = {name: iter(some) for name, some in types.items()}
-    kinds = []
-    for field in template.fields:
-        kind = next(rest.get(field.name or "", iter(())), pa.string())
-        kinds.append(kind if not field.before and not field.after else pa.string())
+
+def _parts(body: pa.Buffer, edges: NDArray[np.int32], which: slice) -> pa.Array:
+    """Return some of the parts of every line, given where each begins and the last ends."""
+    offsets = np.append(edges, edges[-1:, -1])
+    parts = pa.Array.from_buffers(pa.string(), edges.size, [None, pa.py_buffer(offsets), body])
+    return parts.take(pa.array(np.arange(edges.size).reshape(edges.shape)[:, :-1][:, which].ravel()))
+
+
+def _tabular(column: pa.Array) -> pa.Array:
+    """Say which texts Arrow's CSV reader takes for one row as it is."""
+    return pc.and_(pc.not_equal(column, ""), pc.invert(pc.starts_with(column, _MARK)))
+
+
+def _fields(column: pa.Array, kinds: Sequence[pa.DataType]) -> tuple[list[pa.Array], list[int]]:
+    """Return the fields of the rows of CSV that have so many, as text where they do not spell these types; which have not."""
     left: list[int] = []
 
     def leave(row: Any) -> str:
         left.append(row.number - 1)
         return "skip"
 
-    columns = cells(body_of(lines)[0], kinds, leave)
-    if len(columns[0]) + len(left) != len(lines):
+    body = body_of(pc.binary_join_element_wise(column, "", "\n"))[0]
+    try:
+        found = cells(body, kinds, leave)
+    except pa.ArrowInvalid:  # a text where a number should be
+        left.clear()
+        found = cells(body, [pa.string()] * len(kinds), leave)
+    if len(found[0]) + len(left) != len(column):
         raise pa.ArrowInvalid("not one row a line")
-    return columns, left
+    return [whole(one) for one in found], left
+
+
+def first_field(column: pa.Array) -> pa.Array:
+    """Return what stands before the first comma of each text."""
+    plain = (np.frombuffer(body_of(column)[0], np.uint8) != _COMMA).all()
+    return column if plain else pc.replace_substring_regex(column, ",.*", "")
 
 
 def cells(
@@ -299,47 +329,20 @@ def cells(
     return list(table.columns)
 
 
-def _all(marks: Iterable[pa.Array | pa.ChunkedArray | None]) -> pa.Array | pa.ChunkedArray | None:
-    """Return which of some lines are marked in all, null as not marked; None: every line."""
+def _all(marks: Iterable[pa.Array | None]) -> pa.Array | None:
+    """Return which of some lines are marked in all; None: every line."""
     good = None
     for mark in marks:
-        if mark is not None and not pc.all(mark, skip_nulls=False, min_count=0).as_py():
-            known = pc.fill_null(mark, fill_value=False)
-            good = known if good is None else pc.and_(good, known)
+        if mark is not None and not pc.all(mark, min_count=0).as_py():
+            good = mark if good is None else pc.and_(good, mark)
     return good
 
 
-def _fits(field: Field, column: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
-    """Say where a column has the template's text around its values."""
-    if field.name is None:
-        yield pc.equal(column, field.before)
-        return
-    around = len(field.before.encode()) + len(field.after.encode())
-    if around:
-        yield pc.greater_equal(pc.binary_length(column), around)
-        yield pc.starts_with(column, field.before)
-        yield pc.ends_with(column, field.after)
-
-
-def _between(field: Field, column: pa.Array) -> pa.Array:
-    """Return the values in a column without the template's text around them."""
-    first, last = len(field.before.encode()), len(field.after.encode())
-    if not first and not last:
-        return column
-    # Without an end Arrow's kernel fails ("Negative buffer resize").
-    return pc.binary_slice(column.cast(pa.binary()), first, -last or LONGEST_FIELD).cast(pa.string())
-
-
 def _unescaped(column: pa.Array) -> pa.Array | None:
-    """Say which values have no quote and no backslash; None: all."""
-    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
-    if not pa.types.is_string(texts.type):
+    """Say which values have no backslash; None: all."""
+    if not (np.frombuffer(body_of(column)[0], np.uint8) == _BACKSLASH).any():
         return None
-    held = np.frombuffer(body_of(texts)[0], np.uint8)
-    if not ((held == _QUOTE) | (held == _BACKSLASH)).any():
-        return None
-    wrong = pc.match_substring_regex(column.cast(pa.string()), r'["\\]')
-    return pc.invert(pc.fill_null(wrong, fill_value=False))
+    return pc.invert(pc.match_substring(column, "\\"))
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:

@@ -124,13 +124,12 @@ def _read(piece: bytes) -> tuple[list[_Lines], int]:
     usual, other = template.read(piece, _template, {})
     found = []
     for values in usual:
-        (labels, *more), (ids,) = values.columns["data"], values.columns["event"]
-        good = pc.not_equal(ids, "")
-        if not more:
-            good = pc.and_(good, pc.not_equal(labels, ""))
+        (labels,), (ids,) = values.columns["data"], values.columns["event"]
+        good = pc.and_(pc.not_equal(ids, ""), pc.not_equal(labels, ""))
         if not pc.all(good, min_count=0).as_py():
             other += values.lines.filter(pc.invert(good)).to_pylist()
             labels, ids = labels.filter(good), ids.filter(good)
+        labels = template.first_field(labels)
         labels = pc.if_else(pc.is_in(labels, pa.array(NULLS)), pa.scalar(None, pa.string()), labels)
         found.append(_Lines(ids, np.ones(len(ids), dtype=np.int64), labels))
     lines, bad = _by_line(other)
