@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONPATH := layers/linnet:.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test verify up down status lint bench bench-monitor sam-invoke deploy teardown redrive permissions clean lock
+.PHONY: help demo test verify up down status lint bench bench-monitor sam-invoke deploy teardown redrive permissions pictures clean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -56,6 +56,9 @@ redrive: .venv/stack ## give the dead letters to their functions again, once the
 
 permissions: .venv/dev ## write docs/permissions.md from template.yaml
 	@$(BIN)/python -m scripts.permissions
+
+pictures: ## draw the state machines into docs/statemachines/ (needs Node)
+	@$(PYTHON) scripts/asl/pictures.py
 
 lock: ## renew the pinned requirements
 	@scripts/lock

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 ACCOUNT = "arn:aws:states:us-east-1:123456789012"
 PATHS = {path.name.partition(".")[0]: path for path in sorted((ROOT / "statemachines").glob("*.asl.json"))}
 Definition = dict[str, Any]
+_LONG_NAME = "an-execution-" + "0123456789" * 7
 
 
 class Failed(Exception):  # noqa: N818 - a task's outcome
@@ -136,6 +137,8 @@ class Player:
         """`objects(bucket, key)` returns the text of what an ItemReader reads."""
         self._answer, self._now, self._advance, self._objects = answer, now, advance, objects
         self._plays: list[_Running] = []
+        self.covered: set[tuple[str, ...]] = set()
+        """What the last entered state covered."""
 
     def play(self, machine: Definition, name: str, given: Any, kind: str = "machine") -> Play:
         """Play one execution to its end."""
@@ -166,13 +169,17 @@ class Player:
         state, variables = every(machine)[seen.state], copy.deepcopy(seen.variables)
         ctx = {
             "QueryLanguage": machine.get("QueryLanguage", "JSONPath"), "variables": variables,
-            "Execution": {"Id": "execution", "Name": "name", "Input": {}, "StartTime": self._iso()},
+            "Execution": {"Id": "execution", "Name": _LONG_NAME, "Input": {}, "StartTime": self._iso()},
             "StateMachine": {"Id": "machine", "Name": "machine"}, "Map": seen.item,
             "State": {"Name": seen.state, "EnteredTime": self._iso(), "RetryCount": 0},
         }  # fmt: skip
-        execution = {"status": "RUNNING", "events": [], "stateMachineArn": f"{ACCOUNT}:stateMachine:machine"}
+        execution = {
+            "status": "RUNNING", "events": [], "executionArn": "execution", "name": "name",
+            "stateMachineArn": f"{ACCOUNT}:stateMachine:machine",
+        }  # fmt: skip
         self._plays.append(running)
         left: dict[str, Any] = {}
+        self.covered = running.play.covered
         try:
             with self._engine(states):
                 if state["Type"] == "Succeed":
@@ -185,6 +192,8 @@ class Player:
                     left["output"], left["then"] = execute(state, copy.deepcopy(seen.given), *inner, ctx)
         except states._ExecutionError as error:
             left["error"] = error.error
+        except Exception:  # noqa: BLE001 - as the emulator ends an execution that it cannot carry out
+            left["error"] = "States.Runtime"
         finally:
             self._plays.pop()
         if variables != seen.variables:
@@ -258,6 +267,9 @@ class Player:
             output, following = execute(state, given, *more)
         finally:
             running.leave()
+        if state["Type"] == "Choice" and not running.rule:
+            running.play.covered.add((name, "Choices", "Default"))
+        running.rule = False
         if following:
             running.play.covered.add((name, "to", following))
             running.reach(following)
@@ -313,6 +325,8 @@ class _Running:
         self.ends = {n: s for n, s in every(machine).items() if s["Type"] in ("Succeed", "Fail")}
         self.stack: list[tuple[str, dict[str, Any]]] = []
         self.open: list[Seen] = []
+        self.rule = False
+        """Whether a rule of the Choice that is being asked holds."""
         self.visits: dict[str, int] = {}
 
     def enter(self, name: str, state: dict[str, Any], seen: Seen) -> None:
@@ -349,6 +363,7 @@ class _Running:
         name, state = self.stack[-1]
         number = next(n for n, one in enumerate(state["Choices"]) if one is rule)
         self.play.covered.add((name, "Choices", str(number)))
+        self.rule = True
 
     def ended(self, execution: dict[str, Any]) -> None:
         if execution["status"] == "SUCCEEDED":

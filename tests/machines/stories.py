@@ -46,6 +46,7 @@ def wanted(kind: str) -> dict[str, set[tuple[str, ...]]]:
         found["transitions"] |= {(name, "to", one) for one in following}
         for group, key in (("choices", "Choices"), ("retries", "Retry"), ("catches", "Catch")):
             found[group] |= {(name, key, str(number)) for number, _ in enumerate(state.get(key, []))}
+        found["choices"] |= {(name, "Choices", "Default")} if "Default" in state else set()
     return found
 
 

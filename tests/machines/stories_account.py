@@ -96,7 +96,7 @@ def a_window_that_cannot_be_looked_at_is_told() -> Iterator[Outside]:
             blind(stage, monitor(stage), "flights DataError: no baseline")
         with failing(stage, "monitor", "Compare with the baseline", "BadInputError", cause="no baseline"):
             blind(stage, monitor(stage, "t2"), "flights BadInputError: no baseline")
-        with failing(stage, "monitor", "Which windows are over?", "NotFoundError", cause="no ledger"):
+        with failing(stage, "monitor", "Find the windows that are over", "NotFoundError", cause="no ledger"):
             blind(stage, monitor(stage, "t3"), "NotFoundError: no ledger")
         yield stage
 

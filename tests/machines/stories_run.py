@@ -121,12 +121,14 @@ def hyperparameters_are_tuned_where_the_spec_says_so() -> Iterator[Outside]:
         stage.batch()
         with storm(stage, "retrain"):
             tuned = run(stage)
-        assert ("Tune" in tuned.path, "Train" in tuned.path) == (True, False), tuned.end
+        assert ("Tune the hyperparameters" in tuned.path, "Train the model" in tuned.path) == (True, False), tuned.end
         yield stage
-        with failing(stage, "retrain", "Tune", "SageMaker.AmazonSageMakerException", cause=TOO_FAST):
+        with failing(
+            stage, "retrain", "Tune the hyperparameters", "SageMaker.AmazonSageMakerException", cause=TOO_FAST
+        ):
             stage.batch("b2", part=1)
             assert "Which job was it?" in run(stage, "e2").path
-        with failing(stage, "retrain", "Tune", "States.TaskFailed", cause="no job did well"):
+        with failing(stage, "retrain", "Tune the hyperparameters", "States.TaskFailed", cause="no job did well"):
             stage.batch("b3", part=2)
             assert run(stage, "e3").end["error"] == "TuningFailed"
 
@@ -195,26 +197,30 @@ def a_training_job_may_go_on_on_demand_be_too_fast_or_fail() -> Iterator[Outside
     ):
         with opened() as stage:
             stage.batch()
-            with failing(stage, "retrain", "Train", state, cause=cause):
+            with failing(stage, "retrain", "Train the model", state, cause=cause):
                 assert run(stage).path[-1] == last, cause
             yield stage
     with opened(training={"spot": {"enabled": True, "max_wait_seconds": 7200, "then_on_demand": True}}) as stage:
         stage.batch()
         stage.endings.append(JobOutcome("Failed", "MaxWaitTimeExceeded: no spot instance came"))
         went_on = run(stage)
-        assert (went_on.path.count("Train"), went_on.path[-1]) == (2, "The candidate was approved"), went_on.end
+        assert (went_on.path.count("Train the model"), went_on.path[-1]) == (2, "The candidate was approved"), (
+            went_on.end
+        )
         yield stage
 
 
 def held_out_rows_are_answered_after_a_pause_or_not_at_all() -> Iterator[Outside]:
     with opened() as stage:
         stage.batch()
-        with failing(stage, "retrain", "Answer", *["SageMaker.AmazonSageMakerException"] * 9, cause=TOO_FAST):
+        with failing(
+            stage, "retrain", "Answer the held-out rows", *["SageMaker.AmazonSageMakerException"] * 9, cause=TOO_FAST
+        ):
             late = run(stage)
         assert (late.end["error"], late.path.count("Ask again later")) == ("Throttled", 8)
-        with failing(stage, "retrain", "Answer", "SageMaker.AmazonSageMakerException", cause=REFUSED):
+        with failing(stage, "retrain", "Answer the held-out rows", "SageMaker.AmazonSageMakerException", cause=REFUSED):
             assert run(stage, "e2").end["error"] == "EvaluationFailed"
-        with failing(stage, "retrain", "Answer", "SageMaker.ThrottlingException", cause=TOO_FAST):
+        with failing(stage, "retrain", "Answer the held-out rows", "SageMaker.ThrottlingException", cause=TOO_FAST):
             assert run(stage, "e3").path[-1] == "The candidate was approved"
         yield stage
 

@@ -28,7 +28,7 @@ def test_eb_08_tr_13_a_run_passes_every_state_in_order_and_registers_a_version(w
     assert ended["states"] == [
         "Remember who asked", "Take the run slot", "May this run start?", "Does the data fit in a function?",
         "Validate the data", "Is the data good enough?",
-        "Prepare the data", "Plan the training", "Are hyperparameters tuned?", "Train", "Plan the evaluation",
+        "Prepare the data", "Plan the training", "Are hyperparameters tuned?", "Train the model", "Plan the evaluation",
         "Let both answer the held-out rows", "Judge the candidate", "Is it better than the champion?",
         "Register the candidate", "Who decides?", "Record the decision", "Was it approved?",
         "Close the approved run", "The candidate was approved",
@@ -69,7 +69,7 @@ def test_dv_01_damaged_data_ends_as_data_refused_with_the_rules_named_and_no_job
 
     assert (ended["status"], ended["error"]) == ("FAILED", "DataRefused")
     assert "Completeness" in ended["cause"]
-    assert "Train" not in ended["states"]
+    assert "Train the model" not in ended["states"]
     batch = world.row(f"model/{model}", "batch#b2")
     assert batch is not None
     assert batch["state"] == "refused"
@@ -162,7 +162,7 @@ def test_an_aborted_run_frees_its_slot_and_stops_its_job_f33(world: World) -> No
     known = world.known("retrain")
     world.batch(model, "b1", flights.batch(season="winter", rows=6000, part=0))
     arn = world.execution("retrain", known, model=model, follow=False)["executionArn"]
-    world.wait("the training state", lambda: "Train" in world.states(arn))
+    world.wait("the training state", lambda: "Train the model" in world.states(arn))
     run = next(r for r in world.rows(f"model/{model}", "run#"))["run"]
     job = f"linnet-{model}-{run}"
     world.wait("the job", lambda: _status(world, job) == "InProgress")

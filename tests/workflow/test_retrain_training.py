@@ -112,8 +112,8 @@ def test_hp_01_hp_05_a_tuned_run_registers_the_best_jobs_artifact_with_its_hyper
     ended = world.follow(begin(world, model))
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    assert "Tune" in ended["states"]
-    assert "Train" not in ended["states"]
+    assert "Tune the hyperparameters" in ended["states"]
+    assert "Train the model" not in ended["states"]
     run = run_of(world, model)
     described = world.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=f"linnet-{run['run']}")
     best = described["BestTrainingJob"]
@@ -221,7 +221,7 @@ def test_tr_03_f29_a_spot_job_that_loses_its_instance_goes_on_and_the_run_knows_
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     steps = world.sagemaker.describe_training_job(TrainingJobName=job)["SecondaryStatusTransitions"]
     assert "Interrupted" in [step["Status"] for step in steps]
-    assert ended["states"].count("Train") == 1
+    assert ended["states"].count("Train the model") == 1
 
 
 def test_f29_a_run_that_may_pay_goes_on_once_on_demand_when_no_spot_instance_comes(world: World) -> None:
@@ -240,7 +240,7 @@ def test_f29_a_run_that_may_pay_goes_on_once_on_demand_when_no_spot_instance_com
     ended = world.follow(arn)
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    assert ended["states"].count("Train") == 2
+    assert ended["states"].count("Train the model") == 2
     candidate = world.rows(f"model/{model}", "candidate#")[-1]
     assert candidate["training_job"] == f"{lost}-ondemand"
     job = world.sagemaker.describe_training_job(TrainingJobName=f"{lost}-ondemand")
@@ -285,7 +285,7 @@ def test_f32_a_throttled_call_is_made_again_more_slowly_and_the_run_goes_on(worl
 
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert ended["states"].count("Slow down") == 2
-    assert ended["states"].count("Train") == 3
+    assert ended["states"].count("Train the model") == 3
 
 
 def test_f32_a_quota_that_stays_exceeded_ends_the_run_as_quota_after_a_bounded_number_of_calls(
@@ -302,7 +302,7 @@ def test_f32_a_quota_that_stays_exceeded_ends_the_run_as_quota_after_a_bounded_n
     assert (ended["status"], ended["error"]) == ("FAILED", "QuotaExceeded")
     assert "account-level service limit" in ended_as(world, model, "quota")
     assert "service quota" in people(model)[0]["next_step"]
-    assert ended["states"].count("Train") == 1  # repeated by its Retry: 10 times, not for ever
+    assert ended["states"].count("Train the model") == 1  # repeated by its Retry: 10 times, not for ever
     assert world.sagemaker.list_training_jobs(NameContains=f"linnet-{model}-")["TrainingJobSummaries"] == []
 
 
@@ -313,6 +313,6 @@ def test_f31_what_sagemaker_refuses_for_good_is_not_asked_again(world: World) ->
     ended = world.follow(begin(world, model, rows=600))
 
     assert (ended["status"], ended["error"]) == ("FAILED", "TrainingFailed"), ended["cause"]
-    assert ended["states"].count("Train") == 1
+    assert ended["states"].count("Train the model") == 1
     assert "Slow down" not in ended["states"]
     assert "not authorized" in ended_as(world, model, "failed")
