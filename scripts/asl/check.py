@@ -82,7 +82,7 @@ KNOWN = Known(
         # Likewise: `made` is the plan's request where it does not read the data.
         ("retrain", "Which job was adopted?", "Plan the evaluation"): frozenset({"prepared"}),
         # Only that plan has `on_demand`.
-        ("retrain", "May it go on on demand?", "Train"): frozenset({"prepared"}),
+        ("retrain", "May it go on on demand?", "Train the model"): frozenset({"prepared"}),
     },
 )
 

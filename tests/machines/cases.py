@@ -93,10 +93,10 @@ _CAUSES = (
     '{"ExitMessage": "short", "a": 1}', '{"FailureReason": "short", "a": 1}',
 )  # fmt: skip
 _BY_HAND: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
-    *(("intake", "Is the batch closed?", {}, {"closed": False, "looks": n}) for n in (2000, 2001)),
+    *(("intake", "Is the batch closed?", {}, {"closed": False, "looks": n}) for n in (1000, 1001)),
     ("intake", "Remember the batch", {"model": "m", "batch": "b", "correlation_id": "c"}, {}),
     ("intake", "Remember the batch", {"model": "m", "batch": "b", "correlation_id": "c", "quiet_seconds": 7}, {}),
-    *(("watch", "Is there something to do?", {}, {"next": "wait", "looks": n}) for n in (999, 1000)),
+    *(("watch", "Is there something to do?", {}, {"next": "wait", "looks": n}) for n in (699, 700)),
     *((m, "How long has it waited?", {}, {"waits": n}) for m in ("release", "rollback") for n in (479, 480)),
     ("release", "Remember what to release", {"model": "m"}, {}),
     ("release", "Remember what to release", {"model": "m", "version": 2, "back": False}, {}),

@@ -7,11 +7,11 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from tests.machines import stories_account, stories_release, stories_run
+from tests.machines import stories_account, stories_adoption, stories_release, stories_run
 from tests.machines.outside import Outside
 from tests.machines.player import PATHS, Play, definition, every
 
-_FOLDERS: tuple[ModuleType, ...] = (stories_release, stories_run, stories_account)
+_FOLDERS: tuple[ModuleType, ...] = (stories_release, stories_run, stories_adoption, stories_account)
 STORIES = {
     name: story
     for module in _FOLDERS

@@ -124,7 +124,7 @@ def a_thousand_looks_without_an_end_are_followed_by_the_next_watch() -> Iterator
             answers: list[Any] = []
 
             def look(call: Call, stage: Any = stage, calls: Any = calls, answers: list[Any] = answers) -> Any:
-                again = len(answers) in range(1, 1000)
+                again = len(answers) in range(1, 700)
                 stage.rate = 0 if again else 40
                 answers.append(answers[0] if again else calls(call))
                 return answers[-1]
