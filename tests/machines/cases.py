@@ -75,6 +75,8 @@ def _maps() -> Iterator[tuple[str, Seen]]:
     for count in (1, 2, 3):
         for answer in ({"Payload": {}}, {"Payload": {"shards": 2}}, {"Error": "DataError", "Cause": "no"}, lost):
             yield "monitor", Seen("Look at each window", window | {"count": count}, {}, None, [answer])
+    many = [{"Payload": {"shards": 2}}] * 201
+    yield "monitor", Seen("Look at each window", window | {"count": 201}, {}, None, many)
     for word in ("gone", "late"):
         yield "monitor", Seen("Look at each window", window | {"bucket": word}, {}, None)
         yield "monitor", Seen("Profile its files in shards", window | {"work": word * 60}, {}, None)

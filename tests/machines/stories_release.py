@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from tests.machines.outside import Outside, failing, storm
@@ -212,12 +213,12 @@ def an_end_that_cannot_be_written_down_is_an_end_all_the_same() -> Iterator[Outs
         with failing(stage, "release", "Record that SageMaker took it back", "ConflictError"):
             assert stage.release(broken).end["error"] == "ReleaseHeld"
         yield stage
-    for kind in ("release", "rollback"):
+    for kind, error in product(("release", "rollback"), ("BusyError", "ConflictError")):
         with serving("canary") as stage:
             stage.release()
             with (
                 failing(stage, kind, "Take the lease", "ConflictError"),
-                failing(stage, kind, "Stop and keep what serves", "BusyError"),
+                failing(stage, kind, "Stop and keep what serves", error),
             ):
                 end = (stage.release() if kind == "release" else stage.rollback()).end
             assert end["error"] == "ReleaseHeld"

@@ -123,7 +123,6 @@ def hyperparameters_are_tuned_where_the_spec_says_so() -> Iterator[Outside]:
         with storm(stage, "retrain"):
             tuned = run(stage)
         assert ("Tune the hyperparameters" in tuned.path, "Train the model" in tuned.path) == (True, False), tuned.end
-        yield stage
         with failing(
             stage, "retrain", "Tune the hyperparameters", "SageMaker.AmazonSageMakerException", cause=TOO_FAST
         ):
@@ -132,6 +131,7 @@ def hyperparameters_are_tuned_where_the_spec_says_so() -> Iterator[Outside]:
         with failing(stage, "retrain", "Tune the hyperparameters", "States.TaskFailed", cause="no job did well"):
             stage.batch("b3", part=2)
             assert run(stage, "e3").end["error"] == "TuningFailed"
+        yield stage
 
 
 def large_data_is_prepared_in_a_job() -> Iterator[Outside]:
