@@ -69,7 +69,10 @@ class _Condition:
             self._take(")")
             return there is (token == "attribute_exists")
         seen, comparator = self._attribute(token), self._take()
-        if comparator == "IN" or comparator not in ("=", "<>", "<="):
+        if comparator == "IN":
+            given = [self._values[token] for token in iter(self._take, ")") if token not in "(,"]
+            return seen is not None and _value(seen) in map(_value, given)
+        if comparator not in ("=", "<>", "<="):
             raise NotImplementedError(comparator)
         given = self._values[self._take()]
         if seen is None:

@@ -91,11 +91,15 @@ def crashed(family: str, crashes: list[tuple[int, str]], *, again: bool) -> None
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_crash_at_any_aws_call_leaves_nothing_that_one_reconcile_does_not_mend(family: str) -> None:
-    points = [(k, moment) for k in range(calls(family)) for moment in ("before", "after")]
+    # Between two calls nothing happens that AWS sees: before a call is after the one before it, and only nightly both.
+    points = [
+        (0, "before"),
+        *((k, moment) for k in range(calls(family)) for moment in ("before", "after")[not NIGHTLY :]),
+    ]
     whole = NIGHTLY or family in ("create", "canary", "stepped")
     step = 1 if whole else max(1, len(points) // 30)
     for number, point in enumerate(points[::step]):
-        for again in (True, False) if NIGHTLY else (number // 2 % 2 == 0,):
+        for again in (True, False) if NIGHTLY else (number % 2 == 0,):
             try:
                 crashed(family, [point], again=again)
             except AssertionError as error:
@@ -449,11 +453,12 @@ def ledger_after(world: World, seed: int) -> list[Any]:
     conditions = (
         "attribute_exists(pk)", "attribute_not_exists(pk) OR #n <= :n", "attribute_not_exists(#n) OR #n <> :n",
         "attribute_exists(pk) AND (attribute_not_exists(#s) OR #n = :n)", "attribute_not_exists(pk) OR attribute_exists(pk)",
+        "#n IN (:m, :n) AND attribute_exists(#s)",
     )  # fmt: skip
     for _ in range(60):
         key, number = draw.choice("abc"), draw.randrange(3)
         text = draw.choice(conditions)
-        given = {"n": number} if ":n" in text else {}
+        given = ({"n": number} if ":n" in text else {}) | ({"m": 2} if ":m" in text else {})
         more: dict[str, Any] = {"only_if": text, "given": given}
         if draw.random() < 0.3:
             more |= {"remove": ("s",)}

@@ -31,7 +31,7 @@ EVEN = scores(0.05, 0.15, 0.25, 0.35)
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with World(captures=True).open() as opened:
+    with World(captures=True, quick=True).open() as opened:
         yield opened
 
 
