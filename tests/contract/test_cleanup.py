@@ -130,7 +130,7 @@ def test_a_name_that_is_not_ours_stays_whatever_a_record_says(strange: str) -> N
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with World().open() as opened:
+    with World(quick=True).open() as opened:
         opened.onboard(rollout={"strategy": "all_at_once"})
         yield opened
 

@@ -17,7 +17,7 @@ PACKAGES = "arn:aws:sagemaker:us-east-1:000000000000:model-package/linnet-flight
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with World().open() as opened:
+    with World(quick=True).open() as opened:
         yield opened
 
 
