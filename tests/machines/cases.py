@@ -75,8 +75,8 @@ def _maps() -> Iterator[tuple[str, Seen]]:
     for count in (1, 2, 3):
         for answer in ({"Payload": {}}, {"Payload": {"shards": 2}}, {"Error": "DataError", "Cause": "no"}, lost):
             yield "monitor", Seen("Look at each window", window | {"count": count}, {}, None, [answer])
-    many = [{"Payload": {"shards": 2}}] * 201
-    yield "monitor", Seen("Look at each window", window | {"count": 201}, {}, None, many)
+    many = [{"Payload": {"shards": 2}}] * 202
+    yield "monitor", Seen("Look at each window", window | {"count": 202}, {}, None, many)
     for word in ("gone", "late"):
         yield "monitor", Seen("Look at each window", window | {"bucket": word}, {}, None)
         yield "monitor", Seen("Profile its files in shards", window | {"work": word * 60}, {}, None)
@@ -137,8 +137,8 @@ _NESTED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _used(state: dict[str, Any]) -> set[str]:
-    return set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", json.dumps(state))) - {"states"}
+def _used(state: dict[str, Any]) -> list[str]:
+    return sorted(set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", json.dumps(state))) - {"states"})
 
 
 def _short(value: Any, name: str = "") -> Any:
@@ -169,7 +169,7 @@ def _answering(answers: list[Any]) -> Player:
                 from ministack.services.stepfunctions import _ExecutionError  # noqa: PLC0415 - reads its environment at import
 
                 raise _ExecutionError(error, json.dumps({"errorMessage": key, "errorType": "E"}))
-        return json.dumps([{"read": key, "from": bucket, "model": "flights"}])
+        return json.dumps([{"read": key, "from": bucket, "model": "flights"}] * (len(answers) or 1))
 
     return Player(answer, lambda: AT, lambda _: None, read)
 
