@@ -1,12 +1,15 @@
 """What bench.monitor measures, each candidate in a process and an environment of its own.
 
-`python bench/monitor_candidates.py window evidently FOLDER` runs one; `make ROWS FOLDER` writes the data. The peers read
-Parquet, Linnet reads what SageMaker captured. Nothing but the standard library is imported up here.
+`python bench/monitor_candidates.py window evidently FOLDER` runs one; `make ROWS FOLDER` writes the data. All read a window
+as SageMaker captured it; no peer can, so `captured` does it for them, and in the task `table` they are given it as Parquet.
+Nothing but the standard library is imported up here.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import io
 import json
 import os
 import resource
@@ -15,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROWS_A_FILE = 50_000
 LINE = (
@@ -51,6 +55,23 @@ def make(rows: int, folder: Path) -> None:
                 file.writelines(
                     LINE % (line, n % 10_000, n, n // 60 % 60, n % 60) for n, line in enumerate(lines, first)
                 )
+
+
+def captured(folder: Path) -> Any:
+    """Return a window as a pandas DataFrame: the payloads of its capture lines, read together as one CSV text."""
+    pandas, parquet = importlib.import_module("pandas"), importlib.import_module("pyarrow.parquet")
+    rows: list[str] = []
+    for file in sorted((folder / "window").iterdir()):
+        with file.open() as lines:
+            rows += [json.loads(line)["captureData"]["endpointInput"]["data"] for line in lines]
+    schema = parquet.read_schema(folder / "current.parquet")
+    texts = {name: str for name, kind in zip(schema.names, schema.types, strict=True) if str(kind) == "string"}
+    return pandas.read_csv(io.StringIO("".join(rows)), header=None, names=schema.names, dtype=texts)
+
+
+def given(folder: Path) -> Any:
+    """Return the same window, which somebody else has made a table of."""
+    return importlib.import_module("pandas").read_parquet(folder / "current.parquet")
 
 
 # --- the candidates: import, then return the work ----------------------------------------------------------------
@@ -148,12 +169,12 @@ def evidently_baseline(folder: Path) -> Work:
     return work
 
 
-def evidently_window(folder: Path) -> Work:
+def evidently_window(folder: Path, current: Callable[[Path], Any] = captured) -> Work:
     """Compare both tables: it keeps no profile."""
     pandas, evidently, presets = (importlib.import_module(n) for n in ("pandas", "evidently", "evidently.presets"))
 
     def work() -> list[str]:
-        before, now = (pandas.read_parquet(folder / f"{name}.parquet") for name in ("baseline", "current"))
+        before, now = pandas.read_parquet(folder / "baseline.parquet"), current(folder)
         found = evidently.Report([presets.DataDriftPreset()]).run(now, before)
         (folder / "evidently_drift.json").write_text(found.json())
         drifted = []
@@ -178,13 +199,13 @@ def whylogs_baseline(folder: Path) -> Work:
     return work
 
 
-def whylogs_window(folder: Path) -> Work:
+def whylogs_window(folder: Path, current: Callable[[Path], Any] = captured) -> Work:
     """Compare the profile of the window with the one that was kept."""
-    pandas, why, core = (importlib.import_module(name) for name in ("pandas", "whylogs", "whylogs.core"))
+    why, core = (importlib.import_module(name) for name in ("whylogs", "whylogs.core"))
     drift = importlib.import_module("whylogs.viz.drift.column_drift_algorithms")
 
     def work() -> list[str]:
-        now = why.log(pandas.read_parquet(folder / "current.parquet")).view()
+        now = why.log(current(folder)).view()
         before = core.DatasetProfileView.read(str(folder / "whylogs.bin"))
         scores = drift.calculate_drift_scores(target_view=now, reference_view=before, with_thresholds=True)
         (folder / "whylogs_drift.json").write_text(json.dumps(scores, default=str))
@@ -210,12 +231,12 @@ def tfdv_baseline(folder: Path) -> Work:
     return work
 
 
-def tfdv_window(folder: Path) -> Work:
+def tfdv_window(folder: Path, current: Callable[[Path], Any] = captured) -> Work:
     """Validate the window's statistics against those that were kept."""
-    pandas, tfdv = (importlib.import_module(name) for name in ("pandas", "tensorflow_data_validation"))
+    tfdv = importlib.import_module("tensorflow_data_validation")
 
     def work() -> list[str]:
-        now = tfdv.generate_statistics_from_dataframe(pandas.read_parquet(folder / "current.parquet"), n_jobs=1)
+        now = tfdv.generate_statistics_from_dataframe(current(folder), n_jobs=1)
         before = tfdv.load_stats_text(str(folder / "tfdv_statistics.txt"))
         schema = tfdv.load_schema_text(str(folder / "tfdv_schema.txt"))
         found = tfdv.validate_statistics(now, schema, previous_statistics=before)
@@ -258,6 +279,11 @@ CANDIDATES: dict[str, dict[str, Callable[[Path], Work]]] = {
     "window": {
         "linnet": linnet_window, "memory": memory_window, "scan": scan_window, "arrow_alone": arrow_alone_window,
         "tfdv": tfdv_window, "whylogs": whylogs_window, "evidently": evidently_window,
+    },
+    "table": {
+        "linnet": linnet_window, "tfdv": functools.partial(tfdv_window, current=given),
+        "whylogs": functools.partial(whylogs_window, current=given),
+        "evidently": functools.partial(evidently_window, current=given),
     },
     "tenfold": {"linnet": linnet_tenfold},
 }  # fmt: skip

@@ -191,7 +191,8 @@ def _column(name: str, parts: list[pa.Array], kind: FeatureKind | None) -> Colum
     if kind is None and text and any(np.isnan(values).any() for values in found):
         return _categories(name, parts)
     missing = sum(map(len, parts)) - sum(values.size for values in found)
-    ordered = _ascending(np.concatenate(found))
+    one = len(found) == 1 and found[0].flags.writeable  # then it is nobody else's
+    ordered = _ascending(found[0] if one else np.concatenate(found))
     # NaN is behind all numbers, so that those which are too large, and those which are none, are at the ends.
     first, last = np.searchsorted(ordered, (-LARGEST, np.nextafter(LARGEST, np.inf)))
     invalid, ordered = ordered.size - int(last - first), ordered[first:last]
@@ -343,13 +344,12 @@ def _moments(ordered: Floats) -> Moments:
         end = int(np.searchsorted(ordered, edge, side="right" if negative else "left"))
         shift = max(head & _LARGEST_EXPONENT, 1) - 1
         for first in range(start, end, _BLOCK):
-            block = _scaled(ordered[first : min(end, first + _BLOCK)], UNIT - shift)
-            high, middle, low = parts = room[:, : block.size]
+            rest = _scaled(ordered[first : min(end, first + _BLOCK)], UNIT - shift)
+            high, middle, low = parts = room[:, : rest.size]
             for part, rounding in ((high, _HIGH), (middle, _MIDDLE)):
-                np.add(block, rounding, out=part)
+                np.add(rest, rounding, out=part)
                 np.subtract(part, rounding, out=part)
-                block -= part
-            low[:] = block
+                rest = np.subtract(rest, part, out=low)
             total += sum(map(int, parts.sum(axis=1).tolist())) << shift
             products = sum(int(one @ one) for one in parts) + 2 * (
                 int(high @ middle) + int(high @ low) + int(middle @ low)
