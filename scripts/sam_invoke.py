@@ -366,7 +366,7 @@ def _post(url: str, body: bytes) -> str:
     deadline = time.monotonic() + 20
     while True:
         try:
-            with urllib.request.urlopen(url, body, timeout=_SECONDS) as answer:  # noqa: S310 - http on loopback
+            with urllib.request.urlopen(url, body, timeout=_SECONDS) as answer:  # noqa: S310 - loopback # nosec B310
                 return str(answer.read().decode())
         except urllib.error.URLError as error:
             if not isinstance(error.reason, ConnectionRefusedError) or time.monotonic() > deadline:
