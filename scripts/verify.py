@@ -51,11 +51,11 @@ CHECKS = (
     Check(
         DEMO, "scripts/fresh bash -o pipefail -c 'mkdir -p build; make demo | tee build/demo.txt'", r"(\d+ claims)", needs=BARE,
     ),
-    # The tests of the story read what the demo has just written; it is not played again, nor do the policies run twice.
-    Check(TESTS, "scripts/fresh env LINNET_DEMO=build/demo.txt LINNET_POLICIES=apart make test", r"(\d+) passed", needs=BARE),
     # A bare Debian has neither Node, which asl-validator needs, nor Docker.
     Check("policies as code", "make -s .venv/dev && scripts/policies"),
     Check("sam: validated, built, every function in its container", "make -s .venv/dev && scripts/sam-check"),
+    # The tests of the story read what the demo has just written; it is not played again, nor do the policies run twice.
+    Check(TESTS, "scripts/fresh env LINNET_DEMO=build/demo.txt LINNET_POLICIES=apart make test", r"(\d+) passed", needs=BARE),
 )  # fmt: skip
 TESTED: tuple[tuple[str, ...], ...] = (
     ("the whole story, row by row", "tests/e2e"),
