@@ -81,26 +81,25 @@ def test_f28_the_jobs_whose_making_was_not_heard_are_made_once_and_adopted(story
     assert [execution["status"] for execution in retrain] == ["SUCCEEDED"]
     states = story.states(retrain[0]["executionArn"])
     assert "Adopt the job that was made" in states
-    events = story.stepfunctions.get_execution_history(executionArn=retrain[0]["executionArn"], maxResults=1000)["events"]
-    entered = {event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event}
-    assert "Adopt the answer that was asked for" in entered  # a Map's, so none of the machine's own states
     assert len(story.sagemaker.list_training_jobs()["TrainingJobSummaries"]) == 1
     assert len(story.sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1
     assert len(story.sagemaker.list_model_packages(ModelPackageGroupName=ENDPOINT)["ModelPackageSummaryList"]) == 1
 
 
 def test_i5_what_was_written_unheard_is_written_once(story: Story) -> None:
-    kinds = Counter(str(entry["kind"]) for entry in story.rows(f"model/{MODEL}#history"))
-    assert {kind: kinds[kind] for kind in ("candidate", "decision", "run-ended", "release-ended") if kind in kinds} == {
-        kind: 1 for kind in ("candidate", "decision", "run-ended", "release-ended") if kind in kinds
-    }
-    assert kinds["candidate"] == 1
+    entries = story.rows(f"model/{MODEL}#history")
+    told = Counter(str({key: value for key, value in entry.items() if key not in ("sk", "at")}) for entry in entries)
+    assert [what for what, times in told.items() if times > 1] == []
+    kinds = Counter(str(entry["kind"]) for entry in entries)
+    once = ("onboarding", "batch", "signal", "run-started", "judgement", "decision", "run-ended", "release")
+    assert {kind: kinds[kind] for kind in once} == dict.fromkeys(once, 1)
+    assert kinds["candidate"] == 2  # registered, approved
 
 
 def test_the_endpoint_answers_callers_whose_connections_are_cut(proxy: Proxy, story: Story) -> None:
-    proxy.befall([{"service": "sagemaker", "headers": {"content-type": "text/csv"}, "times": 3, **CUT}])
+    proxy.befall([{"service": "sagemaker", "headers": {"content-type": "text/csv"}, "times": 2, **CUT}])
     before, runtime = proxy.faults(), story.stack.client("sagemaker-runtime", retries={"mode": "standard"})
     for row in flights.requests(season="winter", count=10):
         score = runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType="text/csv", Body=row)["Body"].read()
         assert 0 <= float(score) <= 1
-    assert (proxy.faults() - before).total() == 3
+    assert (proxy.faults() - before).total() == 2

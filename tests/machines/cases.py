@@ -75,8 +75,8 @@ def _maps() -> Iterator[tuple[str, Seen]]:
     for count in (1, 2, 3):
         for answer in ({"Payload": {}}, {"Payload": {"shards": 2}}, {"Error": "DataError", "Cause": "no"}, lost):
             yield "monitor", Seen("Look at each window", window | {"count": count}, {}, None, [answer])
-    many = [{"Payload": {"shards": 2}}] * 202
-    yield "monitor", Seen("Look at each window", window | {"count": 202}, {}, None, many)
+    many = [{"Payload": {"shards": 2}}] * 201
+    yield "monitor", Seen("Look at each window", window | {"count": 201, "items": 201}, {}, None, many)
     for word in ("gone", "late"):
         yield "monitor", Seen("Look at each window", window | {"bucket": word}, {}, None)
         yield "monitor", Seen("Profile its files in shards", window | {"work": word * 60}, {}, None)
@@ -149,8 +149,9 @@ def _short(value: Any, name: str = "") -> Any:
     return value[:_LONG] if isinstance(value, str) else value
 
 
-def _answering(answers: list[Any]) -> Player:
-    """Return a player whose tasks get these answers; a task that asks once more gets the last one again."""
+def _answering(seen: Seen) -> Player:
+    """Return a player whose tasks get these answers, and one that asks once more the last again; files list `items` things."""
+    answers, items = seen.answers, seen.given.get("items", 1) if isinstance(seen.given, dict) else 1
     left = list(answers)
 
     def answer(_: Call) -> Any:
@@ -169,14 +170,14 @@ def _answering(answers: list[Any]) -> Player:
                 from ministack.services.stepfunctions import _ExecutionError  # noqa: PLC0415 - reads its environment at import
 
                 raise _ExecutionError(error, json.dumps({"errorMessage": key, "errorType": "E"}))
-        return json.dumps([{"read": key, "from": bucket, "model": "flights"}] * (len(answers) or 1))
+        return json.dumps([{"read": key, "from": bucket, "model": "flights"}] * items)
 
     return Player(answer, lambda: AT, lambda _: None, read)
 
 
 def does(machine: Definition, seen: Seen) -> dict[str, Any]:
     """Return what a state of this definition does with what it was seen to get, and what it says that no play shows."""
-    done = _answering(seen.answers).enter(machine, seen)
+    done = _answering(seen).enter(machine, seen)
     done["steps"] = _counted(done["steps"])
     return done | _says(every(machine)[seen.state])
 
@@ -206,7 +207,7 @@ def fails(machine: Definition, name: str, seen: Seen) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for error in ERRORS:
         once = Seen(name, seen.given, seen.variables, seen.item, [{"Error": error, "Cause": "{}"}])
-        done = _answering(once.answers).enter(machine, once)
+        done = _answering(once).enter(machine, once)
         pauses = [
             json.dumps(step).strip("{}").replace('"', "")
             for step in done["steps"]
@@ -305,7 +306,7 @@ def _case(machine: Definition, one: Seen, used: set[str]) -> tuple[str, Case]:
     """Return a case, and what tells it from others: where it leads, by which clause, what it leaves."""
     variables = {key: value for key, value in one.variables.items() if key in used}
     cut = Seen(one.state, one.given, variables, one.item, one.answers)
-    player = _answering(cut.answers)
+    player = _answering(cut)
     with contextlib.suppress(RuntimeError):
         player.enter(machine, cut)
     clauses = sorted(by[:3] for by in player.covered if by[1:2] in (("Choices",), ("Catch",)))
@@ -334,7 +335,7 @@ def _before(name: str, machine: Definition, recorded: dict[str, list[Seen]]) -> 
         ]
         if name in leads:
             for one in recorded.get(before, []):
-                done = _answering(one.answers).enter(machine, one)
+                done = _answering(one).enter(machine, one)
                 if done.get("then") == name:
                     found.append(Seen(name, done["output"], one.variables | done.get("assigns", {}), one.item))
     return found
