@@ -198,7 +198,8 @@ NEEDED = (
         "A task that is tried again finds what its first attempt made; whichever plan comes first makes the trial.", _RETRY,
     ),
     Need(
-        "(TakeSlot|CloseRun|OnWorkflowEnded|DecideCandidate|OnboardModel)Function", ("states:StartExecution",), "",
+        "(TakeSlot|CloseRun|RegisterCandidate|OnWorkflowEnded|DecideCandidate|OnboardModel)Function",
+        ("states:StartExecution",), "",
         "What waited for a slot, a word or a changed spec is started.", _NESTED,
     ),
     Need(
@@ -226,6 +227,11 @@ NEEDED = (
             "sagemaker:DeleteTrialComponent", "sagemaker:DisassociateTrialComponent",
         ),
         "", "A model that was trained and released leaves all of these behind.", _OPERATIONS,
+    ),
+    Need(
+        "OnSignalFunction", ("s3:GetObject",), "${DataBucket.Arn}/processed-data/*",
+        "An event that comes late or again is held against the list of the closed batch (F1, F4).",
+        _AWS + "AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html",
     ),
     Need(
         "(MonitorWindow|PrepareData|WatchChampions|ReadSpec)Function", ("s3:GetObject", "s3:GetObjectVersion"),

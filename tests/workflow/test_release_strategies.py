@@ -69,11 +69,11 @@ def function(world: World, part: str) -> str:
 
 @pytest.fixture
 def two_looks(world: World) -> Iterator[None]:
-    """Let an execution of `watch` end after two looks instead of 1,000, as in a rollout of weeks."""
+    """Let an execution of `watch` end after two looks instead of 700, as in a rollout of weeks."""
     arn = world.out["WatchMachineArn"]
     written = world.stepfunctions.describe_state_machine(stateMachineArn=arn)["definition"]
-    assert "$looks < 1000" in written
-    shorter = written.replace("$looks < 1000", "$looks < 2")
+    assert "$looks < 700" in written
+    shorter = written.replace("$looks < 700", "$looks < 2")
     world.stepfunctions.update_state_machine(stateMachineArn=arn, definition=shorter)
     yield
     world.stepfunctions.update_state_machine(stateMachineArn=arn, definition=written)
