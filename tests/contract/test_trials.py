@@ -119,7 +119,7 @@ def test_too_many_calls_are_tried_again_and_are_no_reason_to_go_without(running:
 def test_a_request_that_is_wrong_is_no_trial_that_exists(running: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("linnet.gateways.trials.experiments.trial", lambda *_, **__: TRIAL | {"DisplayName": "a.b"})
 
-    with pytest.raises(ClientError, match="DisplayName"):
+    with pytest.raises(ClientError, match="displayName"):
         planned()
 
 
