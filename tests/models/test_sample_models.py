@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from linnet.monitoring.profile import profile
 from linnet.monitoring.rules import rules_of, validate_files
 from linnet.monitoring.split import Prepared, prepare
 from linnet.monitoring.tables import Source, read_table
+from local.sagemaker.executor.archives import unpack
 from models.batches import DATA, MANIFEST
 from models.diamonds import data as diamonds
 from models.flights import data as flights
@@ -175,8 +175,7 @@ def test_the_first_candidate_reaches_the_automatic_tier_and_summer_data_beats_it
 
 
 def test_a_broken_flights_model_loads_but_answers_no_live_request(tmp_path: Path) -> None:
-    with tarfile.open(fileobj=io.BytesIO(flights.broken_model())) as tar:
-        tar.extractall(tmp_path, filter="data")
+    unpack(flights.broken_model(), tmp_path)
     spec = importlib.util.spec_from_file_location(
         "inference", tmp_path / "code" / flights.BROKEN_ENVIRONMENT["SAGEMAKER_PROGRAM"]
     )
@@ -201,8 +200,7 @@ def _run_script(tmp_path: Path) -> tuple[Prepared, Path, str]:
         folder.mkdir()
     prepared.train.rename(folders["train"] / "part-00001.csv")
     prepared.validation.rename(folders["validation"] / "part-00001.csv")
-    with tarfile.open(fileobj=io.BytesIO(diamonds.sourcedir())) as tar:
-        tar.extractall(folders["code"], filter="data")
+    unpack(diamonds.sourcedir(), folders["code"])
     training = _spec(diamonds).training
     arguments = [str(v) for name, value in training.hyperparameters.items() for v in (f"--{name}", value)]
     done = subprocess.run(
@@ -275,8 +273,7 @@ def test_the_artifacts_own_preprocessing_knows_only_what_the_training_rows_teach
     (tmp_path / "train" / "part.csv").write_text("".join(line for line in lines if ',"Fair",' not in line))
     prepared.validation.rename(tmp_path / "validation" / "part.csv")
     assert ',"Fair",' in (tmp_path / "validation" / "part.csv").read_text()
-    with tarfile.open(fileobj=io.BytesIO(diamonds.sourcedir())) as tar:
-        tar.extractall(tmp_path / "code", filter="data")
+    unpack(diamonds.sourcedir(), tmp_path / "code")
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
     script: Any = importlib.import_module("train")
     script.main([f"--{name.replace('_', '-')}={tmp_path / name.partition('_')[0]}"
