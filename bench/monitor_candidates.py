@@ -79,14 +79,14 @@ def given(folder: Path) -> Any:
 
 def linnet_baseline(folder: Path) -> Work:
     """Profile a file as prepare_data does."""
-    files, profile, store, tables = (
-        importlib.import_module(f"linnet.monitoring.{name}") for name in ("files", "profile", "store", "tables")
+    datasets, files, store, tables, _ = (
+        importlib.import_module(f"linnet.monitoring.{name}")
+        for name in ("datasets", "files", "store", "tables", "parquet")  # the last is imported for such files only
     )
-    importlib.import_module("pyarrow.parquet")  # an import too, though only tables of this format need it
 
     def work() -> list[str]:
         source = tables.Source("baseline", folder / "baseline.parquet", "parquet")
-        known = profile.profile(tables.read_table([source]))
+        known = datasets.profile_file(source)
         (folder / store.PROFILE).write_bytes(store.profile_bytes(known))
         (folder / "statistics.json").write_text(json.dumps(files.statistics_json(known)))
         (folder / "constraints.json").write_text(json.dumps(files.suggest_constraints(known)))

@@ -11,10 +11,10 @@ from typing import Any
 from linnet.gateways import inputs, s3, seals
 from linnet.monitoring import split
 from linnet.monitoring.capture import read_capture
+from linnet.monitoring.datasets import profile_file
 from linnet.monitoring.files import CONSTRAINTS, STATISTICS, statistics_json, suggest_constraints
-from linnet.monitoring.profile import profile
 from linnet.monitoring.store import PROFILE, profile_bytes
-from linnet.monitoring.tables import Limits, Source, read_table
+from linnet.monitoring.tables import Limits, Source
 from linnet.monitoring.truth import labelled, read_truth
 
 
@@ -76,10 +76,10 @@ def _baseline(model: str, run: str, spec: Mapping[str, Any], prepared: split.Pre
     features = spec["data"]["features"]
     headed = spec["training"]["algorithm"] == "script"
     limits = Limits(bytes=prepared.train.stat().st_size, rows=prepared.rows["train"])  # of a file that was just written
-    table = read_table(
-        [Source("train", prepared.train)], columns=None if headed else list(prepared.columns), limits=limits
-    )
-    seen = profile(table, kinds=features, only=list(features))
+    seen = profile_file(
+        Source("train", prepared.train), columns=None if headed else list(prepared.columns), kinds=features,
+        only=list(features), limits=limits,
+    )  # fmt: skip
     folder, sealed = inputs.baseline_uri(model, run), seals.Seals()
     for name, body, kind in (
         (PROFILE, profile_bytes(seen), "application/vnd.apache.arrow.file"),

@@ -17,7 +17,7 @@ import functools
 import itertools
 import math
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -148,13 +148,18 @@ def profile(
     `kinds` says which columns are numbers and which categories (a spec's features, or `kinds_of` the baseline); a
     column not named there is numeric when all its values are. `only` names the columns to look at; default all.
     """
-    kinds = kinds or {}
     rows, chunks = _by_column(batches, only)
+    # A column's rows are let go as soon as it is known.
+    return profile_columns(rows, {name: functools.partial(chunks.pop, name) for name in chunks}, kinds or {})
+
+
+def profile_columns(
+    rows: int, readers: Mapping[str, Callable[[], list[pa.Array]]], kinds: Mapping[str, FeatureKind]
+) -> Profile:
+    """Return the profile of a table, each of its columns read when its turn comes; `kinds` as in `profile`."""
     with ThreadPoolExecutor(pa.cpu_count()) as pool:  # sorting and pyarrow work without the interpreter's lock
-        names = list(chunks)
-        # A column's rows are let go as soon as it is known.
-        columns = pool.map(lambda name: _column(name, chunks.pop(name), kinds.get(name)), names)
-        return Profile(rows, dict(zip(names, columns, strict=True)))
+        columns = pool.map(lambda name: _column(name, readers[name](), kinds.get(name)), readers)
+        return Profile(rows, dict(zip(list(readers), columns, strict=True)))
 
 
 def _by_column(

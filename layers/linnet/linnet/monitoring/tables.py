@@ -27,7 +27,6 @@ LARGEST = 1e150
 """A number beyond this is taken for a mistake: its square is no longer a float."""
 _Kind = TypeVar("_Kind", bound=np.generic)
 _Batches = Iterator[pa.RecordBatch]
-_BATCH_ROWS = 65_536
 _BLOCK_BYTES = 8 * 1024 * 1024
 _CACHE_BYTES = 1024 * 1024
 """What a core parses at a time without its cache running over, where no field can hold a line feed."""
@@ -116,16 +115,16 @@ def read_table(
         for batch in _read(source, columns, numeric, limits):
             found = batch.schema.names
             if names is None:
-                names = _checked_names(source.name, found, limits)
+                names = checked_names(source.name, found, limits)
             elif found != names:
-                _checked_names(source.name, found, limits)
+                checked_names(source.name, found, limits)
                 if set(found) != set(names):
                     raise DataError(source.name, "columns", found, f"the columns of the first file: {names}")
                 batch = batch.select(names)  # noqa: PLW2901 - the same batch in the first file's order
             rows += batch.num_rows
             if rows > limits.rows:
                 raise DataError(source.name, "rows", rows, f"at most {limits.rows} rows in all files together")
-            _check_lengths(source.name, batch, limits)
+            check_lengths(source.name, batch, limits)
             yield batch
         if source.rows is not None and rows - before != source.rows:
             raise DataError(source.name, "rows", rows - before, f"{source.rows}, as its manifest says")
@@ -135,13 +134,20 @@ def _read(source: Source, columns: Sequence[str] | None, numeric: Collection[str
     if source.format == "csv":
         return _read_csv(source, columns, numeric, limits)
     if source.format == "parquet":
-        return _read_parquet(source, limits)
+        from linnet.monitoring.parquet import read_parquet  # noqa: PLC0415 - imports that other files need not pay
+
+        return read_parquet(source, limits)
     from linnet.monitoring.objects import read_objects  # noqa: PLC0415 - imports that other files need not pay
 
     return read_objects(source, columns, limits)
 
 
-def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
+def checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
+    """Return the names of a table's columns.
+
+    Raises:
+        DataError: too many, one that is twice there, empty, too long or not printable.
+    """
     if len(names) > limits.columns:
         raise DataError(file, "columns", len(names), f"at most {limits.columns} columns")
     seen: set[str] = set()
@@ -155,7 +161,12 @@ def _checked_names(file: str, names: list[str], limits: Limits) -> list[str]:
     return names
 
 
-def _check_lengths(file: str, batch: pa.RecordBatch, limits: Limits) -> None:
+def check_lengths(file: str, batch: pa.RecordBatch, limits: Limits) -> None:
+    """See that no text is longer than `limits.field_length`.
+
+    Raises:
+        DataError: one is; names the column.
+    """
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         values = column.dictionary if pa.types.is_dictionary(column.type) else column
         if not pa.types.is_string(values.type):
@@ -306,7 +317,7 @@ def _header(file: str, line: bytes, limits: Limits) -> list[str]:
     try:
         first = line.decode("utf-8-sig").rstrip("\r\n")
         names = next(csv.reader([first], strict=True), [""])
-        return names if len(names) <= limits.columns else _checked_names(file, names, limits)
+        return names if len(names) <= limits.columns else checked_names(file, names, limits)
     except UnicodeDecodeError as error:
         raise DataError(file, f"header, byte {error.start}", "not UTF-8", "text in UTF-8") from None
     except csv.Error as error:
@@ -323,55 +334,6 @@ def _csv_error(file: str, message: str) -> DataError:
         column = re.search(r"column #(\d+)", message)
         return DataError(file, f"column number {int(column[1]) + 1}" if column else "", "not UTF-8", "text in UTF-8")
     return DataError(file, "", message[:80], "a CSV table, rows ended by a line feed, fields quoted by double quotes")
-
-
-def _read_parquet(source: Source, limits: Limits) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - a tenth of the imports' time, which a CSV file need not pay
-
-    try:
-        given = source.content
-        raw = pa.BufferReader(given) if isinstance(given, bytes) else pa.memory_map(str(given))
-        footer = pq.read_metadata(raw)
-        schema = footer.schema.to_arrow_schema()
-        declared = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
-        if declared > limits.bytes:
-            raise DataError(source.name, "footer", f"{declared} bytes declared", f"at most {limits.bytes} bytes")
-        if footer.num_rows > limits.rows:
-            raise DataError(source.name, "footer", f"{footer.num_rows} rows declared", f"at most {limits.rows} rows")
-        _checked_names(source.name, schema.names, limits)
-        for field in schema:
-            if not _flat(field.type):
-                raise DataError(source.name, f"column {field.name}", str(field.type), "numbers, text, booleans, dates")
-        text = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-        # A dictionary keeps a long text that is repeated a million times as one.
-        file = pq.ParquetFile(raw, read_dictionary=text)
-        empty = True
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            empty = False
-            yield plain_batch(batch)
-        if empty:
-            yield plain_batch(
-                pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], names=schema.names)
-            )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(source.name, "", str(error)[:80], "a Parquet file") from None
-
-
-def _flat(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
-    checks = (
-        "integer",
-        "floating",
-        "boolean",
-        "string",
-        "large_string",
-        "string_view",
-        "decimal",
-        "temporal",
-        "null",
-    )
-    return any(getattr(pa.types, f"is_{check}")(kind) for check in checks)
 
 
 def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
