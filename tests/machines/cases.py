@@ -24,7 +24,8 @@ ERRORS = (
     "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
     "Lambda.ClientExecutionTimeoutException", "BadInputError", "DataError", "NotFoundError", "ConflictError", "BusyError",
     "SageMaker.AmazonSageMakerException", "SageMaker.ThrottlingException", "SageMaker.ResourceLimitExceededException",
-    "SageMaker.ResourceLimitExceeded", "States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "KeyError",
+    "SageMaker.ResourceLimitExceeded", "SageMaker.ResourceInUseException", "States.Timeout", "States.HeartbeatTimeout",
+    "States.TaskFailed", "KeyError",
 )  # fmt: skip
 """What a task may fail with: all names that the machines know, and one that none knows."""
 _LONG, _MANY, _EACH = 160, 3, 2
@@ -75,8 +76,9 @@ def _maps() -> Iterator[tuple[str, Seen]]:
     for count in (1, 2, 3):
         for answer in ({"Payload": {}}, {"Payload": {"shards": 2}}, {"Error": "DataError", "Cause": "no"}, lost):
             yield "monitor", Seen("Look at each window", window | {"count": count}, {}, None, [answer])
-    many = [{"Payload": {"shards": 2}}] * 201
-    yield "monitor", Seen("Look at each window", window | {"count": 201, "items": 201}, {}, None, many)
+    for count in (200, 201):
+        large = [{"Payload": {"shards": 2}}] * count
+        yield "monitor", Seen("Look at each window", window | {"count": count, "items": count}, {}, None, large)
     for word in ("gone", "late"):
         yield "monitor", Seen("Look at each window", window | {"bucket": word}, {}, None)
         yield "monitor", Seen("Profile its files in shards", window | {"work": word * 60}, {}, None)

@@ -79,7 +79,7 @@ def _clauses(state: dict[str, Any]) -> Iterator[Change]:
         clauses = state.get(key, [])
         for n, clause in enumerate(clauses):
             yield f"{key} dropped", str(n), lambda s, key=key, n=n: s[key].pop(n)
-            if n + 1 < len(clauses):
+            if n + 1 < len(clauses) and not _apart(clause, clauses[n + 1]):
                 yield f"{key} swapped", f"{n}", lambda s, key=key, n=n: s[key].insert(n, s[key].pop(n + 1))
             for m, error in enumerate(clause.get("ErrorEquals", [])):
                 at = f"{key} {n} {error}"
@@ -93,6 +93,12 @@ def _clauses(state: dict[str, Any]) -> Iterator[Change]:
                         yield "error narrowed", f"{at} -> {narrow}", lambda s, r=renamed, to=narrow: r(s, to)
     if "Default" in state:
         yield "Default dropped", "", lambda s: s.pop("Default")
+
+
+def _apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether no error is for both of two clauses of Retry or Catch: their order means nothing then."""
+    names = [set(clause.get("ErrorEquals", ["States.ALL"])) for clause in (one, other)]
+    return not names[0] & names[1] and not {"States.ALL", "States.TaskFailed"} & (names[0] | names[1])
 
 
 def _ways(state: dict[str, Any], names: list[str]) -> Iterator[Change]:

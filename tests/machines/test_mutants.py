@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 
 import pytest
 
 from tests.machines import cases
-from tests.machines.mutants import Mutant, mutants
+from tests.machines.mutants import mutants
 from tests.machines.player import PATHS, definition, every
-
-NIGHTLY = bool(os.environ.get("LINNET_NIGHTLY"))
-SAMPLE = 4
-"""CI tries every so many-th mutant, beginning elsewhere in each machine; LINNET_NIGHTLY=1 tries all."""
 
 
 @pytest.mark.parametrize("machine", PATHS)
@@ -25,16 +20,10 @@ def test_every_state_does_what_it_was_seen_to_do(machine: str) -> None:
     assert cases.differs(machine, whole, set(every(whole))) == ""
 
 
-def chosen(machine: str) -> list[Mutant]:
-    """Return the mutants to try."""
-    found = list(mutants(definition(machine)))
-    return found if NIGHTLY else found[len(machine) % SAMPLE :: SAMPLE]
-
-
 @pytest.mark.parametrize("machine", PATHS)
 def test_every_mutant_is_killed(machine: str, capsys: pytest.CaptureFixture[str]) -> None:
     tried, killed, equal, alive = Counter[str](), Counter[str](), 0, []
-    for mutant in chosen(machine):
+    for mutant in mutants(definition(machine)):
         if mutant.equal:
             equal += 1
             continue
