@@ -229,14 +229,10 @@ NEEDED = (
         "", "A model that was trained and released leaves all of these behind.", _OPERATIONS,
     ),
     Need(
-        "OnSignalFunction", ("s3:GetObject",), "${DataBucket.Arn}/processed-data/*",
-        "An event that comes late or again is held against the list of the closed batch (F1, F4).",
-        _AWS + "AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html",
-    ),
-    Need(
-        "(MonitorWindow|PrepareData|WatchChampions|ReadSpec)Function", ("s3:GetObject", "s3:GetObjectVersion"),
+        "(MonitorWindow|OnSignal|PrepareData|WatchChampions|ReadSpec)Function", ("s3:GetObject", "s3:GetObjectVersion"),
         "${DataBucket.Arn}/",
-        "Data sets compared on demand, labelled capture, the watch over champions, a foreign baseline.",
+        "Data sets compared on demand, labelled capture, the watch over champions, a foreign baseline, the list of a closed "
+        "batch against which a late event is held (F1, F4).",
         _AWS + "AmazonS3/latest/API/API_GetObject.html",
     ),
     Need(

@@ -78,8 +78,9 @@ def test_f28_f32_the_story_ends_well_and_every_fault_did_happen(proxy: Proxy, st
 
 def test_f28_the_jobs_whose_making_was_not_heard_are_made_once_and_adopted(story: Story) -> None:
     retrain = story.stepfunctions.list_executions(stateMachineArn=story.out["RetrainMachineArn"])["executions"]
-    assert [execution["status"] for execution in retrain] == ["SUCCEEDED"]
-    states = story.states(retrain[0]["executionArn"])
+    assert {execution["status"] for execution in retrain} == {"SUCCEEDED"}
+    played = [story.states(execution["executionArn"]) for execution in retrain]
+    (states,) = [one for one in played if one[-1] != "Nothing to do"]  # a start that was not heard of may be made again
     assert "Adopt the job that was made" in states
     assert len(story.sagemaker.list_training_jobs()["TrainingJobSummaries"]) == 1
     assert len(story.sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1
