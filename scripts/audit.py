@@ -137,7 +137,7 @@ def main(program: str) -> int:
     found += told
     if why:
         sys.stderr.write(f"pip-audit could NOT ask for vulnerabilities: {why}.\n")
-        sys.stderr.write("Hashes and licences were checked; the rest needs pypi.org.\n")
+        sys.stderr.write("Hashes and licences were checked; the rest needs the public index of packages.\n")
     sys.stderr.writelines(f"{one}\n" for one in found)
     sys.stdout.write(
         f"count: {len(LOCKS)} locks, {len(licences)} of {len(every)} licences{'' if why else ', vulnerabilities'}\n"

@@ -26,5 +26,8 @@ def test_every_state_transition_choice_retry_and_catch_is_played(kind: str) -> N
 
 
 def test_the_coverage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = table()
     with capsys.disabled():
-        sys.stdout.write("\n".join(["", *table(), ""]))
+        sys.stdout.write("\n".join(["", *lines, ""]))
+
+    assert [line.split()[0] for line in lines] == [*PATHS, "all"]
