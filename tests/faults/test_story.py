@@ -80,7 +80,7 @@ def test_f28_the_jobs_whose_making_was_not_heard_are_made_once_and_adopted(story
     retrain = story.stepfunctions.list_executions(stateMachineArn=story.out["RetrainMachineArn"])["executions"]
     assert {execution["status"] for execution in retrain} == {"SUCCEEDED"}
     played = [story.states(execution["executionArn"]) for execution in retrain]
-    (states,) = [one for one in played if one[-1] != "Nothing to do"]  # a start that was not heard of may be made again
+    (states,) = [one for one in played if one[-1] != "Nothing to do"]  # whoever starts it once more finds nothing to do
     assert "Adopt the job that was made" in states
     assert len(story.sagemaker.list_training_jobs()["TrainingJobSummaries"]) == 1
     assert len(story.sagemaker.list_transform_jobs()["TransformJobSummaries"]) == 1

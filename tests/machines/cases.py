@@ -304,7 +304,7 @@ def _lines(entry: dict[str, Any]) -> str:
     return f'{{"cases": [\n  {cases}]{fails_}}}'
 
 
-def _case(machine: Definition, one: Seen, used: set[str]) -> tuple[str, Case]:
+def _case(machine: Definition, one: Seen, used: list[str]) -> tuple[str, Case]:
     """Return a case, and what tells it from others: where it leads, by which clause, what it leaves."""
     variables = {key: value for key, value in one.variables.items() if key in used}
     cut = Seen(one.state, one.given, variables, one.item, one.answers)

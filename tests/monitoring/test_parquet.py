@@ -66,6 +66,23 @@ def test_many_rows_in_many_row_groups_and_a_file_on_disk_too(tmp_path: Any) -> N
     assert profile_bytes(profile_file(source)) == profile_bytes(profile(read_table([source])))
 
 
+@pytest.mark.parametrize("cut", [1, 3])
+def test_profiling_leaves_the_rows_as_they_are(cut: int) -> None:
+    table = pa.table(
+        {
+            "x": [3.0, 1.0, 2.0],
+            "n": [3, 1, None],
+            "t": ["3", "1", "2"],
+            "d": pa.array(["b", "a", "b"]).dictionary_encode(),
+        }
+    )
+    batches, before = table.to_batches(max_chunksize=cut), table.to_pydict()
+    profile(batches)
+    profile(batches, kinds={"t": "number"})
+
+    assert pa.Table.from_batches(batches).to_pydict() == before
+
+
 FINE = pa.table({"a": [1.0, 2.0], "t": ["x", "y" * 60]})
 
 
