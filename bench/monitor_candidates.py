@@ -13,7 +13,6 @@ import io
 import json
 import os
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -33,9 +32,9 @@ Work = Callable[[], list[str]]
 
 def make(rows: int, folder: Path) -> None:
     """Write baseline.parquet, current.parquet and their capture files: a window, and one of ten times the rows."""
-    np, pa, csv, parquet, shifts = (
+    np, pa, csv, parquet, shifts, shutil = (
         importlib.import_module(name)
-        for name in ("numpy", "pyarrow", "pyarrow.csv", "pyarrow.parquet", "tests.monitoring.shifts")
+        for name in ("numpy", "pyarrow", "pyarrow.csv", "pyarrow.parquet", "tests.monitoring.shifts", "shutil")
     )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -77,12 +76,18 @@ def given(folder: Path) -> Any:
 # --- the candidates: import, then return the work ----------------------------------------------------------------
 
 
+def _framed() -> None:
+    """Say that the imports are done, as the frame of each of Linnet's handlers does."""
+    importlib.import_module("linnet").imported()
+
+
 def linnet_baseline(folder: Path) -> Work:
     """Profile a file as prepare_data does."""
     datasets, files, store, tables, _ = (
         importlib.import_module(f"linnet.monitoring.{name}")
         for name in ("datasets", "files", "store", "tables", "parquet")  # the last is imported for such files only
     )
+    _framed()
 
     def work() -> list[str]:
         source = tables.Source("baseline", folder / "baseline.parquet", "parquet")
@@ -100,11 +105,12 @@ def linnet_window(folder: Path, window: str = "window") -> Work:
     drift, files, live, store = (
         importlib.import_module(f"linnet.monitoring.{name}") for name in ("drift", "files", "live", "store")
     )
+    _framed()
 
     def work() -> list[str]:
         known = store.read_profile((folder / store.PROFILE).read_bytes())
         limits = files.read_constraints(json.loads((folder / "constraints.json").read_bytes()))
-        now, seen = live.profile_capture((f.read_bytes() for f in sorted((folder / window).iterdir())), known)
+        now, seen = live.profile_capture((f.open("rb") for f in sorted((folder / window).iterdir())), known)
         result = drift.compare(known, now, limits)
         for name, document in (
             ("statistics", files.statistics_json(now)),
@@ -331,7 +337,4 @@ def _spent() -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "make":
-        make(int(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        main(*sys.argv[1:])
+    make(int(sys.argv[1]), Path(sys.argv[2]))

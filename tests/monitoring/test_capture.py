@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from botocore.exceptions import IncompleteReadError
+from botocore.response import StreamingBody
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -433,9 +436,32 @@ def test_however_files_are_cut_into_pieces_they_hold_the_same(
     (tmp_path / "last").write_bytes(files.pop())
     monkeypatch.setattr(template, "_PIECE_BYTES", size)
     counts = Counts()
-    batches = list(read_batches([*files, tmp_path / "last"], NAMES, {}, counts=counts))
+    batches = list(read_batches([*files, (tmp_path / "last").open("rb")], NAMES, {}, counts=counts))
     assert sorted(repr(row) for rows in batches for row in as_rows(rows)) == expected
     assert (counts.lines, counts.bad) == (14, 1)
+
+
+class Trickle(io.BytesIO):
+    """A connection that gives less than it is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(1 + (size or 0) // 7)
+
+
+def test_whatever_a_connection_gives_at_a_time_all_lines_are_read_and_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(template, "_PIECE_BYTES", 1_000)
+    whole = b"".join([*usual(9), b"{\n", line("1,2"), *usual(3)])
+    opened = [Trickle(whole), Trickle(whole)]
+    assert b"".join(template.pieces(opened)) == 2 * whole
+    assert [one.closed for one in opened] == [True, True]
+
+
+def test_a_file_whose_connection_is_cut_is_an_error_and_no_shorter_file() -> None:
+    content = b"".join(usual(5))
+    with pytest.raises(IncompleteReadError):
+        list(read_batches([StreamingBody(io.BytesIO(content), len(content) + 1)], NAMES, {}, counts=Counts()))
 
 
 def test_files_are_asked_for_when_their_turn_comes(monkeypatch: pytest.MonkeyPatch) -> None:

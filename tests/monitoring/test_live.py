@@ -44,7 +44,8 @@ def test_a_window_in_parts_is_the_window_to_the_byte(files: list[list[bytes]], a
 
 def test_pieces_that_hold_other_rows_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template, "_PIECE_BYTES", 20_000)
-    monkeypatch.setattr(live, "_ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(live, "_FIRST_ROWS", 100)
+    monkeypatch.setattr(live, "_MORE_ROWS", 50)
     files = [b"\n".join(usual(300)), line("1,2") + b"\n", b"\n".join(usual(50))]
     found, counts = profile_capture(files, BASELINE)
 

@@ -283,6 +283,8 @@ def test_a_profile_that_cannot_be_one_is_refused(data: st.DataObject) -> None:
         {"values": np.array([1.0, math.inf])},
         {"level": 3},
         {"missing": -1},
+        {"categories": {"a": -1}},
+        {"categories": {"a": 1 << 54}},
         {"moments": engine.Moments(2, 1 << 1074, 0, 1.0, 2.0)},
     ],
     ids=str,

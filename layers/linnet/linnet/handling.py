@@ -9,6 +9,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from linnet import imported
 from linnet.errors import BadInputError
 from linnet.gateways import quarantine
 
@@ -32,6 +33,7 @@ class Payload(dict[str, Any]):
 
 def task(handler: Handler) -> Handler:
     """Frame a function that a workflow calls: an error is raised, so that the state machine's Catch sees its name."""
+    imported()
 
     @functools.wraps(handler)
     def framed(event: dict[str, Any], context: Any) -> Any:
@@ -51,6 +53,7 @@ def listener(handler: Handler) -> Handler:
 
     A quarantined event is handled: raising would only repeat it (F6). Returns what the handler returns.
     """
+    imported()
 
     @functools.wraps(handler)
     def framed(event: dict[str, Any], context: Any) -> Any:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +62,7 @@ def plan(model: str, start: datetime, end: datetime, work: str) -> dict[str, Any
 
 
 def sampled(
-    files: Iterable[bytes | Path], columns: Sequence[str], window: schedules.Window, most: int
+    files: Iterable[bytes | IO[bytes]], columns: Sequence[str], window: schedules.Window, most: int
 ) -> tuple[pa.Table, Counts]:
     """Return at most so many of the captured rows that have these columns, as text, in memory that does not grow.
 

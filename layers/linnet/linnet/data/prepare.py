@@ -44,7 +44,7 @@ def prepare(
         inputs.files(live["capture"], limits.bytes) as asked,
         inputs.files(live["truth"], limits.bytes) as truth,
     ):
-        capture = read_capture((path for _, path in asked), list(data["features"]))
+        capture = read_capture((path.open("rb") for _, path in asked), list(data["features"]))
         labels = read_truth((o["uri"], path.read_bytes()) for o, (_, path) in zip(live["truth"], truth, strict=True))
         known = labelled(capture, labels, label=data["label"], entity=data["entity"])
         prepared = split.prepare(

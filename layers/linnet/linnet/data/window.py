@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -164,11 +164,11 @@ def _data_set(
     )
 
 
-def _captured(files: Iterable[tuple[str, datasets.Format, Path]]) -> Iterator[bytes]:
+def _captured(files: Iterable[tuple[str, datasets.Format, Path]]) -> Iterator[IO[bytes]]:
     for name, kind, path in files:
         if kind != "jsonl":
             raise BadInputError("data.uri", name, "only .jsonl files below captures/, as SageMaker writes them")
-        yield path.read_bytes()
+        yield path.open("rb")
 
 
 def _chosen(

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
@@ -171,14 +171,14 @@ def captured(model: str, champion: Mapping[str, Any], hours: Sequence[str]) -> l
     return list(_listed(monitoring.capture_folders(_configs(endpoint, champion), endpoint, hours, COLOURS)))
 
 
-def contents(uris: Iterable[str]) -> Iterator[bytes]:
-    """Yield what these files hold.
+def contents(uris: Iterable[str]) -> Iterator[IO[bytes]]:
+    """Yield these files, each to be read before the next is asked for.
 
     Raises:
         NotFoundError: one is gone.
         BadInputError: one is larger than any that is read.
     """
-    return (s3.read(uri, limit=LARGEST_FILE) for uri in uris)
+    return (s3.stream(uri, limit=LARGEST_FILE) for uri in uris)
 
 
 def _listed(folders: Sequence[str], wanted: frozenset[str] | None = None) -> Iterator[s3.Object]:

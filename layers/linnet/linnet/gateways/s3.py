@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import IO, Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -42,6 +42,16 @@ def read(uri: str, *, version: str | None = None, limit: int) -> bytes:
         NotFoundError: there is no such object or version.
         BadInputError: it is larger than `limit` bytes.
     """
+    return stream(uri, version=version, limit=limit).read()
+
+
+def stream(uri: str, *, version: str | None = None, limit: int) -> IO[bytes]:
+    """Return an object to be read piece by piece; its length and checksum are checked when its end is read.
+
+    Raises:
+        NotFoundError: there is no such object or version.
+        BadInputError: it is larger than `limit` bytes.
+    """
     bucket, key = split(uri)
     try:
         found = client("s3").get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
@@ -51,7 +61,7 @@ def read(uri: str, *, version: str | None = None, limit: int) -> bytes:
         raise
     if found["ContentLength"] > limit:
         raise BadInputError("object size", found["ContentLength"], f"at most {limit} bytes for {uri}")
-    return bytes(found["Body"].read())
+    return cast("IO[bytes]", found["Body"])
 
 
 def put(uri: str, body: bytes, content_type: str = "application/json") -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import functools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from linnet.monitoring import template
 from linnet.monitoring.records import BAD, NULLS, read_line
-from linnet.monitoring.tables import numbers
+from linnet.monitoring.tables import WORKERS, numbers
 
 Floats = NDArray[np.float64]
 SLICES = 60
@@ -33,7 +32,7 @@ _OTHER_WIDTHS = 8
 """Rows of so many widths besides the expected one are read; rows of any further width are only counted."""
 _LINES_BYTES = 1024 * 1024
 """Text that is read line by line before its rows become columns: Python's objects take many times its size."""
-_THREADS = 2
+_AHEAD = 2
 _TIME = pa.timestamp("us", "UTC")
 _FIRST_TIME = pa.scalar(datetime(1, 1, 2, tzinfo=UTC), _TIME).value
 _TYPES: Mapping[str, pa.DataType] = {"number": pa.float64(), "category": pa.dictionary(pa.int32(), pa.string())}
@@ -138,7 +137,7 @@ class Capture(Rows):
 
 
 def read_batches(
-    files: Iterable[bytes | Path],
+    files: Iterable[bytes | IO[bytes]],
     columns: Sequence[str],
     kinds: Mapping[str, Literal["number", "category"]],
     *,
@@ -159,18 +158,19 @@ def read_batches(
     counts.columns = len(columns)
     types = [_TYPES.get(kinds.get(name, ""), pa.string()) for name in _names(columns, MOST_COLUMNS)]
     read = functools.partial(_read, columns=columns, kinds=kinds, types=types, window=window)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        ahead: deque[Future[tuple[list[Rows], Counts]]] = deque()
-        for piece in template.pieces(files):
-            ahead.append(pool.submit(read, piece))
-            del piece
-            if len(ahead) > _THREADS:
-                yield from _known(*ahead.popleft().result(), counts)
-        while ahead:
+    ahead: deque[Future[tuple[list[Rows], Counts]]] = deque()
+    for piece in template.pieces(files):
+        ahead.append(WORKERS.submit(read, piece))
+        del piece
+        if len(ahead) > _AHEAD:
             yield from _known(*ahead.popleft().result(), counts)
+    while ahead:
+        yield from _known(*ahead.popleft().result(), counts)
 
 
-def read_capture(files: Iterable[bytes | Path], columns: Sequence[str], *, window: Window | None = None) -> Capture:
+def read_capture(
+    files: Iterable[bytes | IO[bytes]], columns: Sequence[str], *, window: Window | None = None
+) -> Capture:
     """Return all that capture files hold, as text; the rows that differ from most in their width are left out."""
     counts = Counts()
     parts = list(read_batches(files, columns, {}, window=window, counts=counts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,9 +45,14 @@ class _Both:
         return self.before / n, self.now / m
 
     @functools.cached_property
+    def sums(self) -> tuple[Floats, Floats]:
+        return np.cumsum(self.before), np.cumsum(self.now)
+
+    @functools.cached_property
     def cumulative(self) -> tuple[Floats, Floats]:
         n, m = self.sizes
-        return np.cumsum(self.before) / n, np.cumsum(self.now) / m
+        one, other = self.sums
+        return one / n, other / m
 
 
 def _aligned(before: Column, now: Column) -> _Both:
@@ -89,7 +94,7 @@ def _united(one: Floats, other: Floats) -> tuple[Floats, Counts, Counts]:
 def _categories(before: Column, now: Column) -> _Both:
     """Return the rows by category; where a side holds its most frequent categories alone, all others are one."""
     cut = [c.categories.keys() for c in (before, now) if c.distinct is not None and c.distinct > len(c.categories)]
-    known = set.intersection(*map(set, cut)) if cut else before.categories.keys() | now.categories.keys()
+    known: Iterable[str] = set.intersection(*map(set, cut)) if cut else {**before.categories, **now.categories}
     names = sorted(known)
     rows = [np.array([c.categories.get(name, 0) for name in names], dtype=np.float64) for c in (before, now)]
     if cut:
@@ -163,7 +168,7 @@ def psi(before: Column, now: Column) -> float:
 
 def _deciles(both: _Both) -> tuple[Floats, Floats]:
     """Return the shares of both between the baseline's deciles."""
-    ends = np.cumsum(both.before)
+    ends = both.sums[0]
     ranks = np.ceil(np.arange(1, _PSI_BINS) / _PSI_BINS * ends[-1])
     edges = np.unique(np.searchsorted(ends, ranks))
     one, other = (np.diff(np.concatenate(([0.0], shares[edges], [1.0]))) for shares in both.cumulative)
@@ -217,7 +222,7 @@ def _wasserstein_robust(both: _Both) -> float:
     """
     n, m = both.sizes
     one, other = both.cumulative
-    all_rows = np.cumsum(both.before + both.now) / (n + m)
+    all_rows = np.add(*both.sums) / (n + m)
     inside = np.minimum(all_rows, 1 - all_rows)[:-1] * min(n, m) >= _SMALL_CELL
     widths = np.diff(both.points)[inside]
     area = np.add.reduce(np.abs(one - other)[:-1][inside] * widths)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 
 from linnet.monitoring.capture import Counts, read_batches
 from linnet.monitoring.profile import FeatureKind, Profile, kinds_of, merge, profile
 
-_ROWS_AT_ONCE = 200_000
-"""Rows are profiled so many together: a profile of few costs as much as one of many."""
+_FIRST_ROWS, _MORE_ROWS = 200_000, 50_000
+"""Rows are profiled so many together, as a profile of few costs as much as one of many; and fewer once one is held, as that
+and the merging take room of their own. So a window takes as much memory as its first rows, however long it is."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class Part:
 
 
 def profile_capture(
-    files: Iterable[bytes | Path], baseline: Profile, window: tuple[datetime, datetime] | None = None
+    files: Iterable[bytes | IO[bytes]], baseline: Profile, window: tuple[datetime, datetime] | None = None
 ) -> tuple[Profile, Counts]:
     """Return the profile of the rows in capture files, read as the baseline's columns, and what became of each line."""
     return together([profile_part(files, list(baseline.columns), kinds_of(baseline), window)], baseline)
 
 
 def profile_part(
-    files: Iterable[bytes | Path],
+    files: Iterable[bytes | IO[bytes]],
     columns: Sequence[str],
     kinds: Mapping[str, FeatureKind],
     window: tuple[datetime, datetime] | None = None,
@@ -51,7 +52,7 @@ def profile_part(
 
     for rows in read_batches(files, columns, kinds, window=window, counts=counts):
         held.setdefault(rows.width, []).append(rows.features)
-        if sum(batch.num_rows for batch in held[rows.width]) >= _ROWS_AT_ONCE:
+        if sum(batch.num_rows for batch in held[rows.width]) >= (_MORE_ROWS if rows.width in found else _FIRST_ROWS):
             fold(rows.width)
     for width in list(held):
         fold(width)

@@ -27,7 +27,8 @@ def read_objects(source: Source, columns: Sequence[str] | None, limits: Limits) 
     """
     schema: pa.Schema | None = None
     before = 0
-    for piece in template.pieces([source.content]):
+    content = source.content if isinstance(source.content, bytes) else source.content.open("rb")
+    for piece in template.pieces([content]):
         if schema is None:
             schema = _schema(source.name, piece, columns)
             if len(schema) > limits.columns:

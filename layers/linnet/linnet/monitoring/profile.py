@@ -18,7 +18,6 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -27,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnet.errors import BadInputError
-from linnet.monitoring.tables import LARGEST, is_text, numbers, texts
+from linnet.monitoring.tables import LARGEST, WORKERS, is_text, numbers, texts
 
 Kind = Literal["Integral", "Fractional", "String", "Unknown"]
 FeatureKind = Literal["number", "category"]
@@ -157,9 +156,9 @@ def profile_columns(
     rows: int, readers: Mapping[str, Callable[[], list[pa.Array]]], kinds: Mapping[str, FeatureKind]
 ) -> Profile:
     """Return the profile of a table, each of its columns read when its turn comes; `kinds` as in `profile`."""
-    with ThreadPoolExecutor(pa.cpu_count()) as pool:  # sorting and pyarrow work without the interpreter's lock
-        columns = pool.map(lambda name: _column(name, readers[name](), kinds.get(name)), readers)
-        return Profile(rows, dict(zip(list(readers), columns, strict=True)))
+    # Sorting and pyarrow work without the interpreter's lock.
+    columns = WORKERS.map(lambda name: _column(name, readers[name](), kinds.get(name)), readers)
+    return Profile(rows, dict(zip(list(readers), columns, strict=True)))
 
 
 def _by_column(

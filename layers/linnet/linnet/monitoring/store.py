@@ -125,13 +125,15 @@ def _column(batch: pa.RecordBatch, at: int) -> Column:
 
     values, counts, mixed = many("values"), many("counts"), many("mixed")
     level = one("level")
-    names, occurs = one("categories"), one("category_counts")
+    names, occurs = one("categories"), many("category_counts")
     if not values.size <= LIMIT or values.size != counts.size or mixed.size != (values.size if level else 0):
         raise ValueError("lists of different lengths, or too long")
     if not (np.abs(values) <= LARGEST).all() or (np.diff(values) < 0).any() or level > _MOST_LEVEL:
         raise ValueError("numbers or a level that cannot be")
     if (counts <= 0).any() or counts.astype(float).sum() > _MOST_ROWS:
         raise ValueError("counts that cannot be")
+    if (occurs < 0).any() or (occurs > _MOST_ROWS).any():
+        raise ValueError("a count that cannot be")
     moments = None
     if one("rows") is not None:
         sums = int(one("total"), 16), int(one("squares"), 16)
@@ -145,7 +147,7 @@ def _column(batch: pa.RecordBatch, at: int) -> Column:
         text=_whole(one("text")),
         values=np.asarray(values, dtype=np.float64),
         counts=np.asarray(counts, dtype=np.int64),
-        categories={name: _whole(count) for name, count in zip(names, occurs, strict=True)},
+        categories=dict(zip(names, occurs.tolist(), strict=True)),
         moments=moments,
         distinct=None if one("distinct") is None else _whole(one("distinct")),
         level=level,

@@ -27,6 +27,8 @@ LARGEST = 1e150
 """A number beyond this is taken for a mistake: its square is no longer a float."""
 _Kind = TypeVar("_Kind", bound=np.generic)
 _Batches = Iterator[pa.RecordBatch]
+WORKERS = ThreadPoolExecutor(pa.cpu_count())
+"""Readers and profilers share these threads, one a core: no more than that is in work, or in memory, at a time."""
 _BLOCK_BYTES = 8 * 1024 * 1024
 _CACHE_BYTES = 1024 * 1024
 """What a core parses at a time without its cache running over, where no field can hold a line feed."""
@@ -215,15 +217,12 @@ def _read_plain(source: Source, columns: Sequence[str] | None, numeric: Collecti
     """
     ahead: deque[Future[list[pa.RecordBatch]]] = deque()
     content = source.content
-    with (
-        io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
-        ThreadPoolExecutor(pa.cpu_count()) as pool,
-    ):
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
         names = (
             list(columns) if columns is not None else _header(source.name, _plain(file.readline(_BLOCK_BYTES)), limits)
         )
         for piece in _pieces(file):
-            ahead.append(pool.submit(_parse, piece, names, numeric))
+            ahead.append(WORKERS.submit(_parse, piece, names, numeric))
             if len(ahead) > pa.cpu_count():
                 yield from ahead.popleft().result()
         while ahead:

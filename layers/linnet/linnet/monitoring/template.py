@@ -7,11 +7,11 @@ Every other line is left to be read one by one. So nothing is assumed about who 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from linnet.monitoring.records import LONGEST_FIELD, LONGEST_LINE, NULLS
 
-_PIECE_BYTES = 3 * 1024 * 1024
-_BLOCK_BYTES = 1024 * 1024
+_PIECE_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 2 * 1024 * 1024
 """What is cut at a time: so much stays in a core's cache, and its memory is used again."""
 _TEMPLATES, _TRIES = 4, 16
 """Templates a piece, and lines that are tried for one."""
@@ -167,11 +167,12 @@ def read(
     return found, [line[:-1] for part in (*other, lines) for line in part.to_pylist() if line.strip()]
 
 
-def pieces(files: Iterable[bytes | Path]) -> Iterator[bytes]:
-    """Yield the files in pieces of whole lines, each with its line feed; small files come together."""
+def pieces(files: Iterable[bytes | IO[bytes]]) -> Iterator[bytes]:
+    """Yield the files in pieces of whole lines, each with its line feed; small files come together. Closes the open ones."""
     held: list[bytes] = []
     for file in files:
-        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as opened:
+        # Not `with file`: botocore gives the bare connection then, whose length and checksum nobody would check.
+        with contextlib.closing(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             del file  # or it would stay until the next one is there
             for piece in _cut(opened):
                 if held and sum(map(len, held)) + len(piece) > _PIECE_BYTES:
@@ -184,19 +185,16 @@ def pieces(files: Iterable[bytes | Path]) -> Iterator[bytes]:
 
 def _cut(file: IO[bytes]) -> Iterator[bytes]:
     """Yield a file in pieces cut between lines; of a line that is too long only so much that it is seen to be."""
+    begun = b""
     while piece := file.read(_PIECE_BYTES):
         end = piece.rfind(b"\n") + 1
-        if len(piece) < _PIECE_BYTES or end == len(piece):
-            yield piece
-        elif end:
-            file.seek(end - len(piece), io.SEEK_CUR)
-            yield piece[:end]
-        else:
-            piece += file.readline(LONGEST_LINE)
-            rest = piece
-            while not rest.endswith(b"\n") and (rest := file.readline(_PIECE_BYTES)):
-                pass
-            yield piece
+        if end:
+            yield b"".join((begun, memoryview(piece)[:end]))
+            begun = piece[end:]
+        elif len(begun) <= LONGEST_LINE:
+            begun += piece
+    if begun:
+        yield begun
 
 
 def _lines(piece: bytes) -> tuple[pa.Array, list[pa.Array]]:
@@ -247,9 +245,7 @@ def _strings(template: Template, lines: pa.Array) -> tuple[list[pa.Array], NDArr
     body, lengths = body_of(lines)
     ends = np.cumsum(lengths)
     quotes = np.flatnonzero(np.frombuffer(body, np.uint8) == _QUOTE)
-    count = np.diff(np.searchsorted(quotes, ends), prepend=0)
-    good = count == template.quotes
-    cut = (quotes if good.all() else quotes[np.repeat(good, count)]).reshape(-1, template.quotes)
+    good, cut = _each(quotes, ends - lengths, ends, template.quotes)
     # Line by line: text, value, text, ... text, and what lies between this line and the next that is left.
     edges = np.empty((len(cut), 2 * len(template.values) + 2), np.int32)
     edges[:, 0], edges[:, -1] = (ends - lengths)[good], ends[good]
@@ -260,17 +256,32 @@ def _strings(template: Template, lines: pa.Array) -> tuple[list[pa.Array], NDArr
     good[good], edges = fits, edges[fits]
     text = b"".join(template.texts)
     found = body_of(_parts(body, edges, slice(0, None, 2)))[0]
-    if not found.equals(pa.py_buffer(text * len(edges))):
+    # What begins with the text and equals itself one text further on is nothing else.
+    if found[: len(text)] != text[: found.size] or not found[len(text) :].equals(found[: -len(text)]):
         fits = (np.frombuffer(found, np.uint8).reshape(-1, len(text)) == np.frombuffer(text, np.uint8)).all(axis=1)
         good[good], edges = fits, edges[fits]
     return [_parts(body, edges, slice(2 * n + 1, 2 * n + 2)) for n in range(len(template.values))], good
+
+
+def _each(
+    quotes: NDArray[np.int64], starts: NDArray[np.integer[Any]], ends: NDArray[np.integer[Any]], wanted: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which lines have so many quotes as are wanted, and a row of places for each of these."""
+    if quotes.size == wanted * ends.size:
+        cut = quotes.reshape(-1, wanted)
+        if (cut[:, 0] >= starts).all() and (cut[:, -1] < ends).all():
+            return np.ones(ends.size, dtype=bool), cut
+    count = np.diff(np.searchsorted(quotes, ends), prepend=0)
+    good = count == wanted
+    return good, quotes[np.repeat(good, count)].reshape(-1, wanted)
 
 
 def _parts(body: pa.Buffer, edges: NDArray[np.int32], which: slice) -> pa.Array:
     """Return some of the parts of every line, given where each begins and the last ends."""
     offsets = np.append(edges, edges[-1:, -1])
     parts = pa.Array.from_buffers(pa.string(), edges.size, [None, pa.py_buffer(offsets), body])
-    return parts.take(pa.array(np.arange(edges.size).reshape(edges.shape)[:, :-1][:, which].ravel()))
+    places = np.arange(edges.size, dtype=np.int32).reshape(edges.shape)
+    return parts.take(pa.array(places[:, :-1][:, which].ravel()))
 
 
 def _tabular(column: pa.Array) -> pa.Array:
