@@ -8,6 +8,8 @@ import importlib.machinery
 import inspect
 import io
 import json
+import os
+import subprocess
 import sys
 import tarfile
 import types
@@ -20,6 +22,7 @@ import xgboost
 
 from linnet.data import attributions
 from linnet.data.attributions import AttributionError, main, sample, script, tree_shap, unpack
+from linnet.decisions.attribution import REQUIREMENTS
 from linnet.monitoring.attribution import ndcg, read_analysis
 
 FEATURES = ["strong", "weak", "noise"]
@@ -289,3 +292,20 @@ def test_a_script_is_asked_with_the_texts_that_callers_send_and_is_explained_aga
     assert read_analysis(found) == pytest.approx({"word": 2 / 3, "size": 6.5 / 3})
     assert found["explanations"]["kernel_shap"]["label0"]["expected_value"] == pytest.approx(0.5)
     assert found["linnet"] == {"rows": 3, "method": "shap"}
+
+
+def test_in_an_image_without_shap_the_job_installs_it_and_finds_the_exact_values_of_a_sum(tmp_path: Path) -> None:
+    program = tmp_path / "code" / "attributions.py"
+    program.parent.mkdir()
+    program.write_bytes(Path(attributions.__file__).read_bytes())
+    program.with_name("requirements.txt").write_text(REQUIREMENTS)
+    image = tmp_path / "image"
+    subprocess.run([sys.executable, "-m", "venv", str(image)], check=True)
+    python = str(image / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "-q", "numpy"], check=True)  # the images have it
+    baseline = [["good", "1.50"], ["bad", "0.5"]]
+    request = script_job(tmp_path / "job", baseline=baseline, live=[["bad", "3"], ["", "1e1"], ["good", "-1"]])
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # no linnet package either
+    subprocess.run([python, str(program), request], check=True, env=without)
+
+    assert read_analysis(written(tmp_path / "job", "live")) == pytest.approx({"word": 2 / 3, "size": 6.5 / 3})

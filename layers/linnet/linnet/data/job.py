@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from linnet import imported
 from linnet.data.check import check, good
 from linnet.data.limits import in_job
 from linnet.data.prepare import prepare
@@ -20,6 +21,7 @@ def main(model: str, run: str, inputs_uri: str) -> None:
     Raises:
         LinnetError: as they would have; its text becomes the job's ExitMessage.
     """
+    imported()
     try:
         _tell(f"run {run} of {model}: reading {inputs_uri}")
         spec, batches = inputs.spec(inputs_uri), inputs.read(inputs_uri)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from linnet.monitoring.records import LONGEST_FIELD, LONGEST_LINE, NULLS
 
 _PIECE_BYTES = 4 * 1024 * 1024
+"""What is read and cut at a time: so much stays near a core, and its memory is used again."""
 _BLOCK_BYTES = 2 * 1024 * 1024
-"""What is cut at a time: so much stays in a core's cache, and its memory is used again."""
+"""What Arrow parses at a time: mostly all rows of a piece, so that their columns need not be joined."""
 _TEMPLATES, _TRIES = 4, 16
 """Templates a piece, and lines that are tried for one."""
 _MOST_CUTTINGS, _LONGEST = 1_000, 64 * 1024
