@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import IncompleteReadError
 from botocore.response import StreamingBody
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from linnet.decisions.monitoring import hour_of
@@ -439,6 +439,29 @@ def test_however_files_are_cut_into_pieces_they_hold_the_same(
     batches = list(read_batches([*files, (tmp_path / "last").open("rb")], NAMES, {}, counts=counts))
     assert sorted(repr(row) for rows in batches for row in as_rows(rows)) == expected
     assert (counts.lines, counts.bad) == (14, 1)
+
+
+@example(['""', ""], 1)
+@example(["", '""'], 1)
+@given(st.lists(st.text('"x', max_size=4), max_size=6), st.integers(1, 3))
+def test_only_lines_with_the_wanted_number_of_quotes_are_cut_at_them(lines: list[str], wanted: int) -> None:
+    ends = np.cumsum([len(line) for line in lines], dtype=np.int64)
+    starts = ends - [len(line) for line in lines] if lines else ends
+    quotes = np.flatnonzero(np.frombuffer("".join(lines).encode(), np.uint8) == ord('"'))
+    good, cut = template._each(quotes, starts, ends, wanted)
+    assert good.tolist() == [line.count('"') == wanted for line in lines]
+    found = [[place - start for place in row] for row, start in zip(cut.tolist(), starts[good].tolist(), strict=True)]
+    expected = [line for line in lines if line.count('"') == wanted]
+    assert found == [[n for n, one in enumerate(line) if one == '"'] for line in expected]
+
+
+@pytest.mark.parametrize("others", [1, 2, 9])
+def test_lines_that_are_like_each_other_but_not_like_the_template_are_none_of_it(others: int) -> None:
+    made = module._template(line("1,2,3"))
+    assert made is not None
+    unlike = line("1,2,3").replace(b'"INPUT"', b'"INPUX"')
+    assert template._strings(made, pa.array([unlike] * others))[1].tolist() == [False] * others
+    assert template._strings(made, pa.array([line("1,2,3"), unlike]))[1].tolist() == [True, False]
 
 
 class Trickle(io.BytesIO):
