@@ -26,9 +26,16 @@ def test_imports_are_not_searched_for_garbage_and_what_comes_after_them_is_as_us
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT / "functions" / function,
-        env=os.environ | {"AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_SERVICE_NAME": "linnet"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ
+        | {
+            "PYTHONPATH": str(ROOT / "layers" / "linnet"),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "POWERTOOLS_SERVICE_NAME": "linnet",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = json.loads(done.stdout)
     assert found["usual"]
     assert found["frozen"] > 10_000
