@@ -182,8 +182,8 @@ def test_a_window_takes_as_much_memory_when_it_is_ten_times_as_long(tmp_path: Pa
             values = ",".join(f"{value:.6f}" for value in row)
             out.write(line(f"{values},AA,New York,UA,x,yes\n", f"{n % 100}", event=f"6c1d0a3b-{n:027}"))
     function = load_template(Path(__file__).parents[2] / "template.yaml")["Globals"]["Function"]
-    peak = {}
-    for times in (1, 10) if nightly else (10, 30):
+    peak: dict[int, list[int]] = {}
+    for times in (1, 1, 10, 10) if nightly else (10, 10, 30, 30):
         done = subprocess.run(
             [sys.executable, "-c", WINDOW, str(file), str(times)],
             env=os.environ
@@ -194,7 +194,8 @@ def test_a_window_takes_as_much_memory_when_it_is_ten_times_as_long(tmp_path: Pa
             capture_output=True,
             text=True,
         )
-        peak[times] = int(done.stdout)
+        peak.setdefault(times, []).append(int(done.stdout))
     short, long = peak.values()
-    assert short <= 300_000_000
-    assert long <= 1.15 * short, peak
+    assert max(short) <= 300_000_000
+    # The allocator's own swings are up to a tenth; rows that are kept, or as many more as at first, make it 1.2 to 1.4.
+    assert min(long) <= 1.15 * max(short), peak
